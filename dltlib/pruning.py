@@ -1,0 +1,36 @@
+"""From scores to nested masks with exact counts (step 1 of the algorithm, section 1)."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from dltlib.errors import UserError
+
+
+def kept_count(total: int, keep_fraction: float) -> int:
+    """How many of ``total`` weights stay at a cumulative keep fraction, at least one.
+
+    Rounded once from the product, so that 24 rounds do not add up 24 rounding errors.
+    """
+    if not 0 < keep_fraction <= 1:
+        raise UserError(f"keep_fraction must lie in (0, 1], not {keep_fraction}")
+    return max(1, round(total * keep_fraction))
+
+
+def prune(
+    scores: Float[Tensor, "replica *shape"], alive: Bool[Tensor, "replica *shape"], count: int
+) -> Bool[Tensor, "replica *shape"]:
+    """The mask of the ``count`` best-scoring living weights of each replica.
+
+    A replica with fewer living weights than ``count`` keeps them all. Equal scores are resolved
+    by position, the earlier weight staying; a score that is not a number loses to every number.
+    The result is a subset of ``alive``.
+    """
+    flat = scores.flatten(1)
+    living = alive.flatten(1)
+    flat = flat.masked_fill(flat.isnan(), -torch.inf)
+    order = flat.argsort(dim=1, descending=True, stable=True)
+    # A second stable sort puts the pruned behind the living, whatever their scores.
+    order = order.gather(1, (~living).gather(1, order).to(torch.uint8).argsort(1, stable=True))
+    mask = torch.zeros_like(living).scatter_(1, order[:, :count], True)
+    return (mask & living).reshape(alive.shape)
