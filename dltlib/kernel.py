@@ -23,7 +23,6 @@ often they are lit, so that the last blocks are dark in many batches and can be 
 weight there has no gradient (its momentum still moves it).
 """
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -148,7 +147,6 @@ def _correlate(
         element, lanes = _vector(kinds[0].dtype)
         width = kinds[0].dtype.bitwidth // 8
         chunk = ir.VectorType(element, 32 // width)
-        four = ir.VectorType(element, 4)
         i32, i64 = ir.IntType(32), ir.IntType(64)
         target, source, columns, errors = (
             _data(context, builder, kinds[i], arguments[i]) for i in (0, 2, 4, 5)
