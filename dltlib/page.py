@@ -1,0 +1,170 @@
+"""What a chapter puts on its page: figures, tables and numbers.
+
+For chapter writers::
+
+    from dltlib import page
+
+    page.show(figure, name="fig-criteria-accuracy", alt=..., caption=..., command="dltlib run ...")
+    page.table(frame, caption=...)
+    page.glue(best_accuracy=0.9812)      # in the prose: {glue:text}`best_accuracy:.2%`
+
+`show` leaves alt text, caption and name beside the picture in the notebook; `handle_mime`, which
+the entry point ``myst_nb.mime_renderers`` names, turns them into a numbered figure of the site,
+so that ``{numref}`fig-criteria-accuracy``` works on every page. (Jupyter's own metadata of a
+cell could hold a caption too, but only a typed one: nothing in it could come from a record.)
+"""
+
+import base64
+import html
+import io
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from dltlib.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 144
+"""Resolution of figures: one and a half times a screen's, so that phones show them crisp."""
+SHORTEST_ALT = 30
+"""Fewest characters of an alt text: less than that describes no figure."""
+
+_PIXELS_PER_INCH = 96
+_GLUE_PREFIX = "application/papermill.record/"
+
+
+def show(
+    figure: "Figure", *, name: str, alt: str, caption: str, command: str | None = None
+) -> None:
+    """Show `figure`, once, as a numbered figure of the page.
+
+    `name` is what ``{numref}`` refers to; it begins with ``fig-`` and is unique in the book.
+    `alt` says in words what the figure shows, for readers who do not see it: the axes, the
+    curves, the finding. `caption` is one paragraph of MyST Markdown. `command` is what a reader
+    types to remake the data; it ends the caption. The figure is closed.
+
+    Raises `UserError` where the name or the alt text says too little.
+    """
+    if not re.fullmatch(r"fig-[a-z0-9-]+", name):
+        raise UserError(f"figure name {name!r}: write fig- and lower-case letters, digits, hyphens")
+    if len(alt.strip()) < SHORTEST_ALT:
+        raise UserError(f"figure {name}: an alt text of at least {SHORTEST_ALT} characters, please")
+    if not caption.strip() or "\n\n" in caption.strip():
+        raise UserError(f"figure {name}: the caption has to be one paragraph")
+    from IPython.display import display
+    from matplotlib import pyplot
+
+    buffer = io.BytesIO()
+    # No "Software" entry: the same figure gives the same bytes in the next version too.
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=DOTS_PER_INCH,
+        bbox_inches="tight",
+        facecolor="white",
+        metadata={"Software": None},
+    )
+    pyplot.close(figure)
+    picture = buffer.getvalue()
+    pixels = int.from_bytes(picture[16:20], "big")  # the width in the PNG header
+    described = {
+        "alt": _one_line(alt),
+        "caption": _one_line(caption) + (f" Remake it: `{command}`." if command else ""),
+        "name": name,
+        "width": round(pixels * _PIXELS_PER_INCH / DOTS_PER_INCH),
+    }
+    bundle = {"image/png": base64.b64encode(picture).decode("ascii"), "text/plain": _one_line(alt)}
+    display(bundle, raw=True, metadata={"image/png": described})
+
+
+def table(
+    frame: "pandas.DataFrame", *, caption: str, index: bool = True, decimals: int | None = None
+) -> None:
+    """Show `frame` as an HTML table with a caption, which scrolls sideways on a narrow screen.
+
+    `caption` is plain text. Floats are rounded to `decimals` digits; missing values are left empty.
+    """
+    from IPython.display import display
+
+    body = frame.to_html(
+        index=index,
+        border=0,
+        na_rep="",
+        classes="book-table",
+        float_format=None if decimals is None else lambda value: f"{value:.{decimals}f}",
+    )
+    # pandas writes this attribute although the style sheet decides.
+    body = body.replace(' style="text-align: right;"', "")
+    label = html.escape(_one_line(caption), quote=True)
+    # A region that can be focused, so that it scrolls by keyboard too; its caption stays in place.
+    region = (
+        f'<p class="table-caption">{label}</p>\n'
+        f'<div class="table-region" role="region" aria-label="{label}" tabindex="0">'
+    )
+    rounded = frame if decimals is None else frame.round(decimals)
+    display(
+        {
+            "text/html": f"{region}\n{body}\n</div>",
+            "text/plain": f"{_one_line(caption)}\n{rounded.to_string(index=index, na_rep='')}",
+        },
+        raw=True,
+    )
+
+
+def glue(**values: bool | int | float | str) -> None:
+    """Name values for the prose: ``{glue:text}`name:.1f`` shows one where it is written.
+
+    From another page: ``{glue:text}`criteria.ipynb::name:.1f``. Floats are kept to six significant
+    digits, so that the last bits of a machine's arithmetic are no difference between runs.
+
+    Raises `UserError` for a float that is not finite: no page should say "nan".
+    """
+    from IPython.display import display
+
+    for name, value in values.items():
+        if hasattr(value, "item"):  # a NumPy scalar or a tensor of one element
+            value = value.item()
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise UserError(f"glue {name}={value}: not a number that a page can state")
+            value = float(f"{value:.6g}")
+        display(
+            {f"{_GLUE_PREFIX}text/plain": repr(value)},
+            raw=True,
+            metadata={"scrapbook": {"name": name, "mime_prefix": _GLUE_PREFIX}},
+        )
+
+
+mime_priority_overrides: tuple[()] = ()
+"""Part of the interface of a myst-nb plugin: this one adds no MIME type."""
+
+
+def handle_mime(renderer: Any, data: Any, inline: bool) -> list[Any] | None:
+    """Render an image that `show` left (myst-nb asks this for every output of a notebook).
+
+    `renderer` is myst-nb's element renderer, `data` its `MimeData`. Returns document nodes: a
+    figure with its picture, alt text, caption and target; or None for anything else.
+    """
+    described = data.output_metadata.get(data.mime_type, {})
+    if inline or data.mime_type != "image/png" or "alt" not in described:
+        return None
+    from docutils import nodes
+    from myst_nb.core.render import create_figure_context
+
+    parser = renderer.renderer
+    holder = nodes.Element()
+    with (
+        parser.current_node_context(holder),
+        create_figure_context(parser, described, data.line or 0),
+    ):
+        for image in renderer.render_image(data):
+            image["alt"] = described["alt"]
+            parser.current_node.append(image)
+    return holder.children
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
