@@ -31,6 +31,6 @@ def prune(
     flat = flat.masked_fill(flat.isnan(), -torch.inf)
     order = flat.argsort(dim=1, descending=True, stable=True)
     # A second stable sort puts the pruned behind the living, whatever their scores.
-    order = order.gather(1, (~living).gather(1, order).to(torch.uint8).argsort(1, stable=True))
+    order = order.gather(1, (~living).gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
     mask = torch.zeros_like(living).scatter_(1, order[:, :count], True)
     return (mask & living).reshape(alive.shape)

@@ -97,6 +97,9 @@ class Step(Protocol):
         """The present parameters (copies)."""
 
 
+StepFactory = Callable[[Network, Weights, Biases, Masks, Settings], Step]
+
+
 def train(
     network: Network,
     dataset: Dataset,
@@ -105,13 +108,13 @@ def train(
     seeds: Sequence[int],
     settings: Settings,
     progress: Callable[[int, float], None] | None = None,
-    step_class: type[Step] | None = None,
+    make_step: StepFactory | None = None,
 ) -> Outcome:
     """Train one replica for each entry of ``seeds`` from ``weights``, updating under ``masks``.
 
     ``seeds`` may repeat: replicas of one seed see the same batches. ``progress`` is called with
     the number of replica-iterations done since its last call and the mean validation accuracy.
-    ``step_class`` overrides the fixed choice of the step (for tests and benchmarks).
+    ``make_step`` overrides the fixed choice of the step (for tests and benchmarks).
     Raises `UserError` if the training split holds less than one batch.
     """
     device = weights[0].device
@@ -121,8 +124,8 @@ def train(
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
     biases = networks.initial_biases(network, len(seeds), device)
     biases = [bias.to(weights[0].dtype) for bias in biases]
-    step_class = step_class or choose_step(network, device)
-    step = step_class(network, weights, biases, masks, settings)
+    make_step = make_step or choose_step(network, device)
+    step = make_step(network, weights, biases, masks, settings)
 
     best = torch.full((len(seeds),), -1.0, dtype=torch.float64, device=device)
     early = torch.zeros(len(seeds), dtype=torch.int64, device=device)
@@ -222,31 +225,75 @@ def _chunks(
             first = last
 
 
-def choose_step(network: Network, device: torch.device) -> type[Step]:
+def choose_step(network: Network, device: torch.device) -> StepFactory:
     """The fixed rule: the kernel for fully connected networks on a CPU, else stock torch."""
-    if device.type == "cpu" and not network.channels:
-        from dltlib.kernel import KernelStep  # compiles; a GPU never needs it
-
-        return KernelStep
-    return TorchStep
+    return kernel_step if device.type == "cpu" and not network.channels else TorchStep
 
 
-class _Group:
-    """Replicas that are updated together: leaves that are views of the stacked values."""
+def kernel_step(
+    network: Network, weights: Weights, biases: Biases, masks: Masks, settings: Settings
+) -> Step:
+    """The step that touches only weights that exist."""
+    from dltlib.kernel import KernelStep  # compiles; whoever has a GPU never needs it
 
-    def __init__(self, values: list[Tensor], masks: Masks, first: int, size: int) -> None:
-        self.first, self.size = first, size
-        self.values = [value[first : first + size].requires_grad_() for value in values]
-        # Dense layers need no masking.
-        self.masks = [None if mask.all() else mask.to(values[0].dtype) for mask in masks]
+    return KernelStep(
+        weights,
+        biases,
+        masks,
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+    )
+
+
+def together(replicas: int, device: torch.device) -> list[slice]:
+    """Which replicas share an operation: all of them on a GPU, each its own on a CPU.
+
+    A CPU's vectorised loops treat the ends of a tensor with other instructions than its middle,
+    so that a replica's bits would depend on its place among the others.
+    """
+    size = 1 if device.type == "cpu" else replicas
+    return [slice(first, first + size) for first in range(0, replicas, size)]
+
+
+def repeatable(
+    function: Callable[..., object], inputs: tuple[Tensor, ...], changes: Sequence[Tensor]
+) -> Callable[..., object]:
+    """``function``, to be called many times with values like ``inputs``.
+
+    On a GPU it is captured once as a CUDA graph, and each call replays it, which costs the host
+    two launches instead of hundreds; on a CPU it is returned as it is. Warming up runs the
+    function, so the tensors that it changes in place (``changes``) are put back.
+    """
+    if not inputs[0].is_cuda:
+        return function
+    places = [value.clone() for value in inputs]
+    before = [value.detach().clone() for value in changes]
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            function(*places)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function(*places)
+    with torch.no_grad():
+        for value, old in zip(changes, before, strict=True):
+            value.copy_(old)
+
+    def replay(*values: Tensor | int) -> None:
+        for place, value in zip(places, values, strict=True):
+            if isinstance(value, Tensor):
+                place.copy_(value)
+            else:
+                place.fill_(value)
+        graph.replay()
+
+    return replay
 
 
 class TorchStep:
-    """Stock torch operations: batched products, grouped or looped convolutions, fused Adam.
-
-    On a GPU one iteration is captured as a CUDA graph and replayed; on a CPU the same function
-    runs eagerly.
-    """
+    """Stock torch operations: matrix products, convolutions, fused Adam, for any network."""
 
     def __init__(
         self,
@@ -257,24 +304,26 @@ class TorchStep:
         settings: Settings,
     ) -> None:
         self.network, self.settings = network, settings
-        self.cuda = weights[0].is_cuda
+        self.device = weights[0].device
         self.values = [value.detach().clone() for value in weights + biases]
         self.best = [value.clone() for value in self.values]
-        # A GPU updates all replicas together. A CPU updates them one by one: its vectorised loops
-        # treat the ends of a tensor with other instructions than its middle, so that a replica's
-        # bits would depend on its place among the others.
-        size = len(weights[0]) if self.cuda else 1
-        self.groups = [
-            _Group(self.values, [mask[first : first + size] for mask in masks], first, size)
-            for first in range(0, len(weights[0]), size)
+        self.slices = together(len(weights[0]), self.device)
+        # The leaves of each group of replicas are views of the stacked values.
+        self.leaves = [
+            [value[group].requires_grad_() for value in self.values] for group in self.slices
+        ]
+        self.masks = [
+            [None if mask[group].all() else mask[group].to(weights[0].dtype) for mask in masks]
+            for group in self.slices
         ]
         self.optimizer = torch.optim.Adam(
-            [value for group in self.groups for value in group.values],
+            [leaf for leaves in self.leaves for leaf in leaves],
             lr=settings.learning_rate,
             fused=True,
-            capturable=self.cuda,
+            capturable=self.device.type == "cuda",
         )
-        self.graph: torch.cuda.CUDAGraph | Callable[[], None] | None = None
+        self.loss = torch.zeros(len(weights[0]), dtype=torch.float64, device=self.device)
+        self.update: Callable[..., object] | None = None
 
     def advance(
         self,
@@ -283,21 +332,20 @@ class TorchStep:
         batches: Int64[Tensor, "streams iterations batch"],
         stream: Int64[Tensor, " replica"],
     ) -> Float64[Tensor, " replica"]:
-        if self.graph is None:
-            # The places that a captured graph reads from and adds to; plain variables on a CPU.
-            self.rows = batches[:, 0].clone()
-            self.loss = torch.zeros(len(stream), dtype=torch.float64, device=stream.device)
-            run = partial(self._iterate, images, labels, stream)
-            self.graph = self._capture(run) if self.cuda else run
+        if self.update is None:
+            self.update = repeatable(
+                partial(self._iterate, images, labels, stream), (batches[:, 0],), self.values
+            )
+            for state in self.optimizer.state.values():  # what warming up left
+                for tensor in state.values():
+                    tensor.zero_()
         self.loss.zero_()
-        replay = self.graph.replay if self.cuda else self.graph
         for index in range(batches.shape[1]):
-            self.rows.copy_(batches[:, index])
-            replay()
+            self.update(batches[:, index])
         return self.loss / batches.shape[1]
 
     def correct(self, images: Images, labels: Labels) -> Int64[Tensor, " replica"]:
-        with _precision(self.settings.precision, self.cuda):
+        with _precision(self.settings.precision, self.device):
             return count_correct(self.network, *self._parameters(), images, labels)
 
     def keep_best(self, which: Bool[Tensor, " replica"]) -> None:
@@ -316,55 +364,63 @@ class TorchStep:
         layers = len(self.network.layers)
         return self.values[:layers], self.values[layers:]
 
-    def _iterate(self, images: Images, labels: Labels, stream: Int64[Tensor, " replica"]) -> None:
-        """One update of all replicas on the batches whose indices stand in ``self.rows``."""
-        batch = images[self.rows].to(self.values[0].dtype).div(255)
-        targets = labels[self.rows]
+    def _iterate(
+        self,
+        images: Images,
+        labels: Labels,
+        stream: Int64[Tensor, " replica"],
+        rows: Int64[Tensor, "streams batch"],
+    ) -> None:
+        """One update of all replicas, each on its stream's row of image indices."""
+        batch = images[rows].to(self.values[0].dtype).div(255)
+        targets = labels[rows]
         layers = len(self.network.layers)
         self.optimizer.zero_grad(set_to_none=True)
-        for group in self.groups:
-            own = stream[group.first : group.first + group.size]
-            with _precision(self.settings.precision, self.cuda):
+        for group, leaves, masks in zip(self.slices, self.leaves, self.masks, strict=True):
+            with _precision(self.settings.precision, self.device):
                 logits = networks.forward(
-                    self.network, group.values[:layers], group.values[layers:], batch[own]
+                    self.network, leaves[:layers], leaves[layers:], batch[stream[group]]
                 )
-            losses = F.cross_entropy(
-                logits.flatten(0, 1).to(self.values[0].dtype),
-                targets[own].flatten(),
-                reduction="none",
-            )
-            losses = losses.view(group.size, -1).mean(1)
+            losses = cross_entropy(logits.to(self.values[0].dtype), targets[stream[group]])
             losses.sum().backward()  # the sum leaves every replica's gradient its own
-            for value, mask in zip(group.values[:layers], group.masks, strict=True):
+            for leaf, mask in zip(leaves[:layers], masks, strict=True):
                 if mask is not None:
-                    value.grad.mul_(mask)
-            self.loss[group.first : group.first + group.size] += losses.detach()
+                    leaf.grad.mul_(mask)
+            self.loss[group] += losses.detach()
         self.optimizer.step()
 
-    def _capture(self, run: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """Record one iteration. Warming up moves the parameters, so they are put back."""
-        saved = [value.clone() for value in self.values]
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(3):
-                run()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            run()
-        for value, before in zip(self.values, saved, strict=True):
-            value.copy_(before)
-        for state in self.optimizer.state.values():
-            for tensor in state.values():
-                tensor.zero_()
-        return graph
+
+def cross_entropy(
+    logits: Float[Tensor, "replica batch classes"], labels: Int64[Tensor, "replica batch"]
+) -> Float[Tensor, " replica"]:
+    """Each replica's mean loss over its batch."""
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return losses.view(labels.shape).mean(1)
+
+
+def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
+    """The gradient of the mean loss over a whole split, biases at zero (for snip and grad)."""
+    gradients = [torch.zeros_like(weight) for weight in weights]
+    biases = networks.initial_biases(network, len(weights[0]), weights[0].device)
+    for group in together(len(weights[0]), weights[0].device):
+        leaves = [weight[group].detach().requires_grad_() for weight in weights]
+        for first in range(0, len(split), EVALUATION_BATCH):
+            images = split.images[first : first + EVALUATION_BATCH].to(weights[0].dtype).div(255)
+            labels = split.labels[first : first + EVALUATION_BATCH]
+            logits = networks.forward(
+                network, leaves, [bias[group] for bias in biases], images[None]
+            )
+            share = len(labels) / len(split)
+            loss = cross_entropy(logits, labels.expand(len(logits), -1)).sum() * share
+            for gradient, part in zip(gradients, torch.autograd.grad(loss, leaves), strict=True):
+                gradient[group] += part
+    return gradients
 
 
 @contextmanager
-def _precision(precision: str, cuda: bool) -> Iterator[None]:
+def _precision(precision: str, device: torch.device) -> Iterator[None]:
     """Matrix products and convolutions in that precision, on a GPU; a CPU computes in fp32."""
-    if not cuda or precision == "fp32":
+    if device.type != "cuda" or precision == "fp32":
         yield
     elif precision == "bf16":
         with torch.autocast("cuda", torch.bfloat16):

@@ -1,0 +1,166 @@
+"""The command line: ``dltlib run``, ``status``, ``data``, ``claims``, ``bench`` and ``book``.
+
+Nothing heavy is imported before a command needs it, so that ``dltlib --help`` answers at once.
+"""
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from dltlib import __version__
+from dltlib.errors import UserError
+
+# Option, type and help of the plan's fields that can be overridden; `plans.Plan` checks values.
+OVERRIDES: dict[str, tuple[type, str]] = {
+    "dataset": (str, "data set: digits, mnist, fashion_mnist or cifar10"),
+    "seeds": (int, "number of seeds, from 0"),
+    "rounds": (int, "pruning rounds after the dense training"),
+    "epochs": (int, "epochs of each training"),
+    "learning_rate": (float, "of Adam; for learned masks, of SGD"),
+    "batch_size": (int, "images a batch"),
+    "evaluate_every": (int, "iterations between looks at the validation split"),
+    "width": (float, "multiplies all hidden sizes of the network"),
+    "train_images": (int, "use only so many training images"),
+    "keep_conv": (float, "share of weights kept each round in convolutions"),
+    "keep_dense": (float, "share of weights kept each round in dense layers"),
+    "keep_output": (float, "share of weights kept each round in the output layer"),
+    "precision": (str, "of matrix products on a GPU: fp32, tf32 or bf16"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status (0, 2 for what the user can mend, 130)."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except UserError as error:
+        print(f"dltlib: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("dltlib: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # e.g. `dltlib status | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dltlib", description="Deconstructing Lottery Tickets, taken apart by re-running it."
+    )
+    parser.add_argument("--version", action="version", version=f"dltlib {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="run an experiment, or go on with one",
+        description="Run an experiment, or go on where an earlier run of it stopped.",
+        epilog="Presets: tiny (digits, about a minute), cpu (the paper's data at a scale for two "
+        "cores), paper (to the letter). Any field of a preset can be overridden below.",
+    )
+    run.add_argument("experiment", help="criteria, signs, zeros, supermasks or learned_supermasks")
+    run.add_argument("--network", default="fc", help="fc, conv2, conv4 or conv6 (default: fc)")
+    run.add_argument("--preset", default="tiny", help="tiny, cpu or paper (default: tiny)")
+    run.add_argument(
+        "--arms",
+        nargs="+",
+        metavar="ARM",
+        help="only these: criterion/mask-1 action/mask-0 action, e.g. large_final/reinit/zero; "
+        "for supermasks source/values/scaling, e.g. large_final/constant/rescaled",
+    )
+    run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    run.add_argument(
+        "--at-once", type=int, metavar="R", help="replicas side by side (default: what fits)"
+    )
+    run.add_argument("--force", action="store_true", help="run again from the start")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    overrides = run.add_argument_group("overrides of the preset")
+    for name, (kind, text) in OVERRIDES.items():
+        overrides.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper(), help=text
+        )
+    run.set_defaults(command=_run)
+
+    status = commands.add_parser("status", help="records, unfinished runs and data sets")
+    status.set_defaults(command=_status)
+
+    data = commands.add_parser("data", help="download a data set, or check that it is there")
+    data.add_argument("name", help="mnist, fashion_mnist, cifar10 or digits")
+    data.set_defaults(command=_data)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    from dltlib import experiments, plans, progress
+
+    overrides = {
+        name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None
+    }
+    if options.arms:
+        overrides["arms"] = tuple(options.arms)
+    plan = plans.plan(options.experiment, options.network, options.preset, **overrides)
+    if options.at_once is not None and options.at_once < 1:
+        raise UserError(f"--at-once must be at least 1, not {options.at_once}")
+    device = _device(options.device)
+    if not options.force and experiments.is_finished(plan):
+        print(f"{plan.name}: finished already, {experiments.record_path(plan)} (--force reruns it)")
+        return
+    total = experiments.total_iterations(plan)
+    with progress.bar(plan.name, total, plan.rounds or plan.epochs, options.quiet) as report:
+        target = experiments.run(
+            plan, device, options.at_once, report, options.force, _command(options)
+        )
+    print(f"{plan.name}: {target}")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that remakes the record, as a user would type it."""
+    words = ["dltlib", "run", options.experiment, "--network", options.network]
+    words += ["--preset", options.preset]
+    for name in OVERRIDES:
+        if getattr(options, name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    if options.arms:
+        words += ["--arms", *options.arms]
+    return shlex.join(words)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"unknown device {name!r}: choose one of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("torch sees no CUDA GPU here: use --device cpu, or install its drivers")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _status(options: argparse.Namespace) -> None:
+    from dltlib import experiments
+
+    print("\n".join(experiments.status()))
+
+
+def _data(options: argparse.Namespace) -> None:
+    from dltlib import datasets, paths
+
+    try:
+        dataset = datasets.load(options.name)
+    except UserError:
+        if options.name not in datasets.DATASETS:
+            raise
+        datasets.download(options.name)
+        dataset = datasets.load(options.name)
+    place = "scikit-learn" if options.name == "digits" else paths.data()
+    print(
+        f"{options.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation "
+        f"and {len(dataset.test):,} test images in {place}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,235 @@
+"""Running a plan: in shards that fit the memory, resumably, into one record.
+
+Replicas are independent of one another, so a plan may run whole, in shards, resumed or on several
+machines, and leaves the same records.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from dltlib import datasets, networks, paths, plans, records, runners, training
+from dltlib.checkpoints import Checkpoint
+from dltlib.datasets import Dataset
+from dltlib.errors import UserError
+from dltlib.networks import Network
+from dltlib.plans import Plan, Replica
+from dltlib.runners import Progress
+
+
+def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:
+    """The replicas in runs of at most ``size``."""
+    for first in range(0, len(replicas), size):
+        yield list(replicas[first : first + size])
+
+
+def replicas_at_once(plan: Plan, network: Network, device: torch.device) -> int:
+    """How many replicas fit into the memory that is free now, at most all of the plan.
+
+    Raises `UserError` if not even one does.
+    """
+    import psutil
+
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    # w_i, w_f, the start, the present, the best, gradient, two moments of Adam, scores and ranks
+    # while pruning (float64 and int64), masks.
+    state = network.weight_count * (8 * 4 + 4 * 8 + 4)
+    _, height, width = network.input_shape
+    pixels = sum(
+        channels * height * width // 4 ** (index // 2)
+        for index, channels in enumerate(network.channels)
+    )
+    # Activations of one evaluation batch, which is larger than a training batch with gradients.
+    activations = 4 * training.EVALUATION_BATCH * 3 * (pixels + sum(network.hidden))
+    shared = activations if device.type == "cpu" else 0
+    each = state if device.type == "cpu" else state + activations
+    # Half stays free: for the data set, the allocator and everybody else.
+    count = int((free / 2 - shared) // each)
+    if count < 1:
+        raise UserError(
+            f"one replica of {plan.network} at width {plan.width} needs about "
+            f"{(each + shared) / 1e9:.1f} GB and twice that should be free, but {free / 1e9:.1f} "
+            "GB are: choose a smaller width, or a machine with more memory"
+        )
+    return min(count, len(plan.replicas()))
+
+
+def run(
+    plan: Plan,
+    device: torch.device | str = "cpu",
+    at_once: int | None = None,
+    progress: Progress | None = None,
+    force: bool = False,
+    command: str = "",
+) -> Path:
+    """Run a plan, or go on where an earlier run of it stopped; returns the record's path.
+
+    Records of stock presets go to `paths.records()`, others to their directory under
+    `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d.
+    ``at_once`` limits how many replicas train side by side; it never changes the numbers.
+    """
+    from time import monotonic
+
+    device = torch.device(device)
+    if not force and is_finished(plan):
+        return record_path(plan)
+    started = monotonic()
+    dataset = load_dataset(plan).to(device)
+    network = networks.build(plan.network, dataset.input_shape, plan.width)
+    size = at_once or replicas_at_once(plan, network, device)
+    parts = [
+        run_shard(plan, shard, device, dataset, progress, force)
+        for shard in shards(plan.replicas(), size)
+    ]
+    return gather(plan, parts, device, command, monotonic() - started)
+
+
+def run_shard(
+    plan: Plan,
+    shard: Sequence[Replica],
+    device: torch.device,
+    dataset: Dataset,
+    progress: Progress | None = None,
+    force: bool = False,
+) -> Checkpoint:
+    """Run some replicas of a plan to the end, resuming from their checkpoint."""
+    network = networks.build(plan.network, dataset.input_shape, plan.width)
+    checkpoint = Checkpoint.open(shard_path(plan, shard), plan.hash())
+    if force:
+        checkpoint.discard()
+    if not checkpoint.finished:
+        runner = runners.RUNNERS[plans.find(plan.experiment).kind]
+        runner(plan, network, dataset, shard, device, checkpoint, progress)
+    return checkpoint
+
+
+def shard_path(plan: Plan, shard: Sequence[Replica]) -> Path:
+    """The checkpoint of these replicas, named by the plan and by what the shard holds."""
+    text = json.dumps([list(replica) for replica in shard])
+    part = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return run_directory(plan) / f"shard-{part}.safetensors"
+
+
+def run_directory(plan: Plan) -> Path:
+    """Where the plan's checkpoints lie."""
+    return paths.runs() / f"{plan.experiment}-{plan.network}-{plan.preset}-{plan.hash()}"
+
+
+def record_directory(plan: Plan) -> Path:
+    """Where the plan's record goes: among the book's if the preset is unchanged."""
+    return paths.records() if plan.is_stock else run_directory(plan)
+
+
+def record_path(plan: Plan) -> Path:
+    """The plan's table, whether it is there yet or not."""
+    return record_directory(plan) / f"{plan.name}.parquet"
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether a whole record of exactly this plan is there.
+
+    Raises `UserError` if what is there is damaged, or belongs to another configuration: nothing
+    is overwritten without ``--force``.
+    """
+    path = record_path(plan)
+    if not path.exists():
+        return False
+    record = records.read(plan.name, path.parent)
+    if record.plan != plan.as_dict():
+        changed = sorted(
+            key for key, value in plan.as_dict().items() if record.plan.get(key) != value
+        )
+        raise UserError(
+            f"the record {plan.name} in {path.parent} was made with other values of "
+            f"{', '.join(changed)}: keep it, or remake it with --force"
+        )
+    return True
+
+
+def gather(
+    plan: Plan, parts: Sequence[Checkpoint], device: torch.device, command: str, seconds: float
+) -> Path:
+    """Write the record of a plan from its finished shards, then drop their checkpoints."""
+    # Shards that share a seed both know its dense network: one row of it is enough.
+    rows = {
+        tuple(row[column] for column in records.KEY): row for part in parts for row in part.rows
+    }
+    keepsakes = {name: value for part in parts for name, value in part.keepsakes().items()}
+    directory = record_directory(plan)
+    if keepsakes:
+        records.write_arrays(directory, plan.name, keepsakes)
+    target = records.write(
+        directory,
+        plan.name,
+        list(rows.values()),
+        plan.as_dict(),
+        device=describe_device(device),
+        seconds=round(seconds, 1),
+        command=command or f"dltlib run {plan.experiment} --network {plan.network}",
+    )
+    for part in parts:
+        part.discard()
+    return target
+
+
+def load_dataset(plan: Plan) -> Dataset:
+    """The plan's data, on the CPU."""
+    return datasets.load(plan.dataset).with_train_images(plan.train_images)
+
+
+def describe_device(device: torch.device) -> str:
+    """For manifests: the GPU's name, or the CPU's with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    import platform
+
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    except OSError:
+        pass  # not Linux: the plain name must do
+    return f"{processor}, {torch.get_num_threads()} threads"
+
+
+def total_iterations(plan: Plan) -> int:
+    """Replica-iterations of a whole plan, the dense trainings shared by the arms of a seed."""
+    images = load_dataset(plan)
+    each = training.iterations_per_epoch(images, plan.settings()) * plan.epochs
+    kind = plans.find(plan.experiment).kind
+    if kind == "learned_masks":
+        return each * plan.seeds * len(plan.arms)
+    rounds = 0 if kind == "criterion_masks" else plan.rounds
+    return each * plan.seeds * (1 + rounds * len(plan.arms))
+
+
+def status() -> list[str]:
+    """Lines about finished records and unfinished runs, for people."""
+    lines = [f"records in {paths.records()}:"]
+    for name in records.available():
+        try:
+            record = records.read(name)
+            minutes = record.manifest["seconds"] / 60
+            lines.append(
+                f"  {name}: {len(record.table)} rows, {record.manifest['finished'][:10]}, "
+                f"{minutes:.1f} min on {record.manifest['device']}"
+            )
+        except UserError as error:
+            lines.append(f"  {name}: {error}")
+    lines.append(f"unfinished runs in {paths.runs()}:")
+    for directory in sorted(paths.runs().glob("*-*")):
+        for file in sorted(directory.glob("shard-*.safetensors")):
+            try:
+                checkpoint = Checkpoint.open(file, directory.name.rsplit("-", 1)[1])
+                state = "finished" if checkpoint.finished else f"after round {checkpoint.round}"
+            except UserError as error:
+                state = str(error)
+            lines.append(f"  {directory.name}/{file.stem}: {state}")
+    return lines

@@ -1,0 +1,199 @@
+"""Masks that make an untrained network classify (section 5 of the paper).
+
+The weights never change: they are w_i, or signed constants. A mask comes from a criterion (train
+once, score, keep the best share), or is learned: a real score m for each weight, of which every
+forward pass samples a Bernoulli mask with probability sigmoid(m), the gradient going straight
+through the sample. Dynamic weight rescaling multiplies a layer by (weights) / (ones in its mask).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from dltlib import actions, networks, randomness, training
+from dltlib.datasets import Dataset, Split
+from dltlib.networks import Layer, Network
+from dltlib.training import Masks, Settings, Weights
+
+VALUES = ("initial", "constant")
+SCALINGS = ("plain", "rescaled")
+MOMENTUM = 0.9
+SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
+
+
+def base_values(
+    layer: Layer, initial: Float[Tensor, "replica *shape"], values: str
+) -> Float[Tensor, "replica *shape"]:
+    """What the mask lies over: ``initial`` (w_i) or ``constant`` (sign(w_i) times alpha, "S.C.")."""
+    if values == "initial":
+        return initial
+    return actions.signs(initial) * layer.initial_deviation
+
+
+def rescaling(
+    mask: Float[Tensor, "replica *shape"] | Bool[Tensor, "replica *shape"],
+) -> Float[Tensor, " replica"]:
+    """(number of weights) / (number of ones in the mask) of each replica's layer.
+
+    An empty mask gets 1: there is nothing to scale.
+    """
+    ones = mask.flatten(1).sum(1, dtype=torch.float32)
+    return torch.where(ones > 0, mask[0].numel() / ones.clamp(min=1), 1.0)
+
+
+def apply_masks(values: Weights, masks: Masks, rescaled: Bool[Tensor, " replica"]) -> Weights:
+    """The masked weights of each replica, rescaled where asked for."""
+    return [
+        value * mask * _column(torch.where(rescaled, rescaling(mask), 1.0), value)
+        for value, mask in zip(values, masks, strict=True)
+    ]
+
+
+def accuracy(network: Network, weights: Weights, split: Split) -> Float64[Tensor, " replica"]:
+    """Share of right answers of the masked, untrained networks (their biases are zero)."""
+    biases = networks.initial_biases(network, len(weights[0]), weights[0].device)
+    return training.evaluate(network, weights, biases, split.images, split.labels)
+
+
+@dataclass
+class Learner:
+    """R replicas' mask scores and momentum, learned side by side. Everything is ``[replica, ...]``.
+
+    ``values`` are the frozen weights, ``rescaled`` says which replicas use dynamic weight
+    rescaling, ``seeds`` names their randomness. ``step`` counts the updates so far; with
+    ``scores`` and ``momentum`` it is all that a checkpoint needs, since a sampled mask is a
+    function of (seed, layer, weight, step) alone.
+    """
+
+    network: Network
+    values: Weights
+    rescaled: Bool[Tensor, " replica"]
+    seeds: Sequence[int]
+    scores: Weights
+    momentum: Weights
+    step: int = 0
+
+    @classmethod
+    def start(
+        cls,
+        network: Network,
+        values: Weights,
+        rescaled: Bool[Tensor, " replica"],
+        seeds: Sequence[int],
+    ) -> "Learner":
+        """Scores at 0: every weight is kept with probability one half."""
+        scores, momentum = ([torch.zeros_like(value) for value in values] for _ in range(2))
+        return cls(network, values, rescaled, seeds, scores, momentum)
+
+    def __post_init__(self) -> None:
+        device = self.values[0].device
+        self.keys = [
+            torch.stack(
+                [randomness.stream(layer.shape, seed, "mask", layer.name) for seed in self.seeds]
+            ).to(device)
+            for layer in self.network.layers
+        ]
+        self.biases = networks.initial_biases(self.network, len(self.seeds), device)
+
+    def probabilities(self) -> Weights:
+        """sigma(m) of every weight."""
+        return [score.sigmoid() for score in self.scores]
+
+    def sample(self, step: int | Tensor, group: slice = slice(None)) -> Masks:
+        """The masks of that step, one Bernoulli draw for each weight, of the ``group``'s replicas."""
+        step = torch.as_tensor(step, dtype=torch.int32, device=self.values[0].device)
+        return [
+            randomness.uniform_at(key[group], step) < score[group].sigmoid()
+            for key, score in zip(self.keys, self.scores, strict=True)
+        ]
+
+    def likely(self) -> Masks:
+        """The masks that keep each weight whose probability is at least one half."""
+        return [score >= 0 for score in self.scores]
+
+    def learn(
+        self, dataset: Dataset, settings: Settings, epoch: int
+    ) -> Float64[Tensor, " replica"]:
+        """One epoch of SGD with momentum on the scores; returns the mean loss over it."""
+        device = self.values[0].device
+        unique = sorted(set(self.seeds))
+        stream = torch.tensor([unique.index(seed) for seed in self.seeds], device=device)
+        length = training.iterations_per_epoch(dataset, settings)
+        order = torch.stack(
+            [training.data_order(seed, epoch, len(dataset.train)) for seed in unique]
+        )
+        rows = order[:, : length * settings.batch_size].to(device)
+        rows = rows.reshape(len(unique), length, settings.batch_size)
+        loss = torch.zeros(len(self.seeds), dtype=torch.float64, device=device)
+        groups = training.together(len(self.seeds), device)
+
+        def iterate(batch: Tensor, step: Tensor) -> None:
+            images = dataset.train.images[batch].float().div(255)
+            labels = dataset.train.labels[batch]
+            for group in groups:
+                own = stream[group]
+                loss[group] += self._update(
+                    group, images[own], labels[own], step, settings.learning_rate
+                )
+
+        update = training.repeatable(
+            iterate,
+            (rows[:, 0], torch.zeros((), dtype=torch.int32, device=device)),
+            changes=[*self.scores, *self.momentum, loss],
+        )
+        for index in range(length):
+            update(rows[:, index], self.step)
+            self.step += 1
+        return loss / length
+
+    @torch.no_grad()
+    def _update(
+        self, group: slice, images: Tensor, labels: Tensor, step: int | Tensor, rate: float
+    ) -> Float[Tensor, " replica"]:
+        """One step of the replicas in ``group``; returns their losses."""
+        masks = self.sample(step, group)
+        factors = [
+            value[group] * _column(torch.where(self.rescaled[group], rescaling(mask), 1.0), value)
+            for value, mask in zip(self.values, masks, strict=True)
+        ]
+        weights = [factor * mask for factor, mask in zip(factors, masks, strict=True)]
+        with torch.enable_grad():
+            for weight in weights:
+                weight.requires_grad_()
+            biases = [bias[group] for bias in self.biases]
+            losses = training.cross_entropy(
+                networks.forward(self.network, weights, biases, images), labels
+            )
+            gradients = torch.autograd.grad(losses.sum(), weights)
+        for score, velocity, gradient, factor in zip(
+            self.scores, self.momentum, gradients, factors, strict=True
+        ):
+            # Straight through the sample: d w' / d sigma(m) = value * factor, then the sigmoid's
+            # own slope. The rescaling factor counts as a constant.
+            probability = score[group].sigmoid()
+            slope = gradient * factor * probability * (1 - probability)
+            velocity[group].mul_(MOMENTUM).add_(slope)
+            score[group].sub_(velocity[group], alpha=rate)
+        return losses.detach().double()
+
+    def accuracy(self, split: Split) -> Float64[Tensor, " replica"]:
+        """Mean share of right answers over `SAMPLES` sampled masks (section 5).
+
+        The masks are those of steps -1, -2, ...: never seen in learning, the same for each split.
+        """
+        groups = training.together(len(self.seeds), self.values[0].device)
+        shares = []
+        for draw in range(SAMPLES):
+            parts = [self.sample(-1 - draw, group) for group in groups]
+            masks = [torch.cat(layers) for layers in zip(*parts, strict=True)]
+            weights = apply_masks(self.values, masks, self.rescaled)
+            shares.append(accuracy(self.network, weights, split))
+        return torch.stack(shares).mean(0)
+
+
+def _column(factor: Float[Tensor, " replica"], like: Tensor) -> Tensor:
+    """Shaped to multiply a tensor with a leading replica axis."""
+    return factor.view(-1, *[1] * (like.ndim - 1))
