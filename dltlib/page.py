@@ -4,7 +4,7 @@ For chapter writers::
 
     from dltlib import page
 
-    page.show(figure, name="fig-criteria-accuracy", alt=..., caption=..., command="dltlib run ...")
+    page.show(figure, name="fig-criteria-best", alt=..., caption=..., source=record.provenance())
     page.table(frame, caption=...)
     page.glue(best_accuracy=0.9812)      # in the prose: {glue:text}`best_accuracy:.2%`
 
@@ -37,14 +37,15 @@ _GLUE_PREFIX = "application/papermill.record/"
 
 
 def show(
-    figure: "Figure", *, name: str, alt: str, caption: str, command: str | None = None
+    figure: "Figure", *, name: str, alt: str, caption: str, source: str | None = None
 ) -> None:
     """Show `figure`, once, as a numbered figure of the page.
 
     `name` is what ``{numref}`` refers to; it begins with ``fig-`` and is unique in the book.
     `alt` says in words what the figure shows, for readers who do not see it: the axes, the
-    curves, the finding. `caption` is one paragraph of MyST Markdown. `command` is what a reader
-    types to remake the data; it ends the caption. The figure is closed.
+    curves, the finding. `caption` is one paragraph of MyST Markdown, and so is `source`, which
+    stands below it in small type: where the data come from and the command that remakes them,
+    as `dltlib.records.Record.provenance` words it. The figure is closed.
 
     Raises `UserError` where the name or the alt text says too little.
     """
@@ -52,8 +53,8 @@ def show(
         raise UserError(f"figure name {name!r}: write fig- and lower-case letters, digits, hyphens")
     if len(alt.strip()) < SHORTEST_ALT:
         raise UserError(f"figure {name}: an alt text of at least {SHORTEST_ALT} characters, please")
-    if not caption.strip() or "\n\n" in caption.strip():
-        raise UserError(f"figure {name}: the caption has to be one paragraph")
+    if not caption.strip():
+        raise UserError(f"figure {name}: a caption, please")
     from IPython.display import display
     from matplotlib import pyplot
 
@@ -72,7 +73,8 @@ def show(
     pixels = int.from_bytes(picture[16:20], "big")  # the width in the PNG header
     described = {
         "alt": _one_line(alt),
-        "caption": _one_line(caption) + (f" Remake it: `{command}`." if command else ""),
+        "caption": _one_line(caption),
+        "source": _one_line(source or ""),
         "name": name,
         "width": round(pixels * _PIXELS_PER_INCH / DOTS_PER_INCH),
     }
@@ -156,9 +158,11 @@ def handle_mime(renderer: Any, data: Any, inline: bool) -> list[Any] | None:
 
     parser = renderer.renderer
     holder = nodes.Element()
+    paragraphs = [described["caption"], described["source"]]
+    options = {"name": described["name"], "caption": "\n\n".join(filter(None, paragraphs))}
     with (
         parser.current_node_context(holder),
-        create_figure_context(parser, described, data.line or 0),
+        create_figure_context(parser, options, data.line or 0),
     ):
         for image in renderer.render_image(data):
             image["alt"] = described["alt"]

@@ -104,8 +104,9 @@ def test_the_checkers_notice_what_they_look_for(tmp_path: Path) -> None:
     (tmp_path / "a.html").write_text(
         '<a href="b.html">ok</a> <a href="b.html#here">ok</a> <a href="#up" id="up">ok</a>'
         '<a href="https://example.org">ok</a>'
-        '<a href="c.html">1</a> <a href="b.html#there">2</a> <script src="//example.org/x.js"></script>'
-        '<img src="_images/x.png"><img src="_images/y.png" alt="y.png, which is a picture of something">'
+        '<a href="c.html">1</a> <a href="b.html#there">2</a>'
+        '<script src="//example.org/x.js"></script><img src="_images/x.png">'
+        '<img src="_images/y.png" alt="y.png, which is a picture of something">'
     )
     (tmp_path / "b.html").write_text('<p id="here"></p>')
     assert broken_links(tmp_path) == [
@@ -170,8 +171,9 @@ def _faults(page: Any, address: str, origin: str) -> list[str]:
         found.append("a formula has an error in it")
     # Every text of the article that is neither code nor a formula.
     text = page.evaluate(
-        """() => { const copy = (document.querySelector('article') ?? document.body).cloneNode(true);
-                   copy.querySelectorAll('pre, code, .math, script, style').forEach(e => e.remove());
+        """() => { const article = document.querySelector('article') ?? document.body;
+                   const copy = article.cloneNode(true), coded = 'pre, code, .math, script, style';
+                   copy.querySelectorAll(coded).forEach(element => element.remove());
                    return copy.textContent; }"""
     )
     for pattern, complaint in ((PLACEHOLDERS, "left in the text"), (RAW_MATH, "a raw formula")):

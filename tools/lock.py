@@ -15,8 +15,8 @@ HEADER = """\
 # tests/test_environment.py holds it, pyproject.toml and environment.yml together.
 #
 # What the dependencies pull in is pinned as well, so that the book looks the same next year, with
-# one exception: the CUDA packages and triton. PyTorch pins those itself, exactly, and only where it uses
-# them (Linux); naming them here would break the installation on macOS and Windows.
+# one exception: the CUDA packages and triton. PyTorch pins those itself, exactly, and only where it
+# uses them (Linux); naming them here would break the installation on macOS and Windows.
 """
 LEFT_TO_TORCH = ("nvidia-", "cuda-", "triton")
 OURS_OR_PIP = {"pip", "dltlib"}

@@ -1,4 +1,4 @@
-"""Take book/_static/site.png, the picture of the site in the README: python tools/screenshot.py [PAGE]"""
+"""Take book/_static/site.png, the README's picture: python tools/screenshot.py [PAGE]."""
 
 import sys
 from pathlib import Path
