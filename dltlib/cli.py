@@ -107,10 +107,11 @@ def _run(options: argparse.Namespace) -> None:
     if not options.force and experiments.is_finished(plan):
         print(f"{plan.name}: finished already, {experiments.record_path(plan)} (--force reruns it)")
         return
-    total = experiments.total_iterations(plan)
+    dataset = experiments.load_dataset(plan)
+    total = experiments.total_iterations(plan, dataset)
     with progress.bar(plan.name, total, plan.rounds or plan.epochs, options.quiet) as report:
         target = experiments.run(
-            plan, device, options.at_once, report, options.force, _command(options)
+            plan, device, dataset, options.at_once, report, options.force, _command(options)
         )
     print(f"{plan.name}: {target}")
 

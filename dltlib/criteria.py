@@ -78,14 +78,13 @@ def ranks(
 
     Pruned weights get -1.
     """
-    flat = values.masked_fill(~alive, -torch.inf).flatten(1)
-    order = flat.argsort(dim=1, stable=True)
-    position = torch.arange(flat.shape[1], device=flat.device).expand_as(flat)
-    rank = torch.empty_like(order).scatter_(1, order, position)
-    pruned = (~alive).flatten(1).sum(1, keepdim=True)
     # float64 counts exactly to 2**53; float32 would merge ranks above 2**24.
-    rank = (rank - pruned).to(torch.float64).reshape(values.shape)
-    return rank.masked_fill(~alive, -1.0)
+    rank = torch.full(values.shape, -1.0, dtype=torch.float64, device=values.device).flatten(1)
+    for own, value, living in zip(rank, values.flatten(1), alive.flatten(1), strict=True):
+        places = living.nonzero().squeeze(1)
+        order = places[value[places].argsort(stable=True)]
+        own[order] = torch.arange(len(order), dtype=torch.float64, device=values.device)
+    return rank.reshape(values.shape)
 
 
 def same_sign(evidence: Evidence) -> Bool[Tensor, "replica *shape"]:

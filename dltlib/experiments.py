@@ -63,6 +63,7 @@ def replicas_at_once(plan: Plan, network: Network, device: torch.device) -> int:
 def run(
     plan: Plan,
     device: torch.device | str = "cpu",
+    dataset: Dataset | None = None,
     at_once: int | None = None,
     progress: Progress | None = None,
     force: bool = False,
@@ -72,7 +73,7 @@ def run(
 
     Records of stock presets go to `paths.records()`, others to their directory under
     `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d.
-    ``at_once`` limits how many replicas train side by side; it never changes the numbers.
+    ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas train side by side; it never changes the numbers.
     """
     from time import monotonic
 
@@ -80,7 +81,7 @@ def run(
     if not force and is_finished(plan):
         return record_path(plan)
     started = monotonic()
-    dataset = load_dataset(plan).to(device)
+    dataset = (dataset or load_dataset(plan)).to(device)
     network = networks.build(plan.network, dataset.input_shape, plan.width)
     size = at_once or replicas_at_once(plan, network, device)
     parts = [
@@ -199,10 +200,9 @@ def describe_device(device: torch.device) -> str:
     return f"{processor}, {torch.get_num_threads()} threads"
 
 
-def total_iterations(plan: Plan) -> int:
+def total_iterations(plan: Plan, dataset: Dataset) -> int:
     """Replica-iterations of a whole plan, the dense trainings shared by the arms of a seed."""
-    images = load_dataset(plan)
-    each = training.iterations_per_epoch(images, plan.settings()) * plan.epochs
+    each = training.iterations_per_epoch(dataset, plan.settings()) * plan.epochs
     kind = plans.find(plan.experiment).kind
     if kind == "learned_masks":
         return each * plan.seeds * len(plan.arms)

@@ -240,7 +240,7 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
         if network != "fc":
             values |= {"width": 0.125, "seeds": 2, "rounds": 0 if learned else 2}
     elif preset == "cpu":
-        values |= {"epochs": 60, "seeds": 3} if learned else {"epochs": 5}
+        values |= {"epochs": 60, "seeds": 3} if learned else {"epochs": 5, "evaluate_every": 300}
         if network != "fc":
             values |= {"width": 0.125, "train_images": 6_000, "seeds": 3}
             values |= {"epochs": 30} if learned else {"epochs": 6, "rounds": 8}

@@ -26,11 +26,11 @@ def prune(
     by position, the earlier weight staying; a score that is not a number loses to every number.
     The result is a subset of ``alive``.
     """
-    flat = scores.flatten(1)
-    living = alive.flatten(1)
-    flat = flat.masked_fill(flat.isnan(), -torch.inf)
-    order = flat.argsort(dim=1, descending=True, stable=True)
-    # A second stable sort puts the pruned behind the living, whatever their scores.
-    order = order.gather(1, (~living).gather(1, order).to(torch.uint8).argsort(dim=1, stable=True))
-    mask = torch.zeros_like(living).scatter_(1, order[:, :count], True)
-    return (mask & living).reshape(alive.shape)
+    mask = torch.zeros_like(alive).flatten(1)
+    # Only living weights are sorted: rounds get cheaper as tickets get smaller.
+    for own, score, living in zip(mask, scores.flatten(1), alive.flatten(1), strict=True):
+        places = living.nonzero().squeeze(1)
+        score = score[places]
+        order = score.masked_fill(score.isnan(), -torch.inf).argsort(descending=True, stable=True)
+        own[places[order[:count]]] = True
+    return mask.reshape(alive.shape)

@@ -1,4 +1,4 @@
-"""One environment in four files: pyproject.toml, requirements.lock, environment.yml and the code."""
+"""One environment in four places: pyproject.toml, requirements.lock, environment.yml, the code."""
 
 import ast
 import importlib.metadata
