@@ -9,7 +9,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from dltlib import __version__
+from dltlib import __version__, book
 from dltlib.errors import UserError
 
 # Option, type and help of the plan's fields that can be overridden; `plans.Plan` checks values.
@@ -89,6 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("data", help="download a data set, or check that it is there")
     data.add_argument("name", help="mnist, fashion_mnist, cifar10 or digits")
     data.set_defaults(command=_data)
+
+    pages = commands.add_parser(
+        "book",
+        help="execute the chapters and build the site",
+        description="Execute the chapters whose code, library or records changed, check them all, "
+        "and build the site in _build/html.",
+    )
+    book.add_arguments(pages)
+    pages.set_defaults(command=book.main)
     return parser
 
 
