@@ -534,7 +534,6 @@ def build(
     index, stamp = root / "_build" / "html" / "index.html", root / "_build" / "site.json"
     state = json.dumps(_site_inputs(root), indent=1)
     if not force and index.exists() and stamp.exists() and _text(stamp) == state:
-        print(f"nothing changed: {index}")
         return index
     stamp.unlink(missing_ok=True)
     for folder in ("html", ".doctrees", "jupyter_execute"):  # pages of old names go too

@@ -94,31 +94,37 @@ def same_sign(evidence: Evidence) -> Bool[Tensor, "replica *shape"]:
 
 @criterion(r"|w_f|", opposite="small_final")
 def large_final(evidence: Evidence) -> Tensor:
+    """Large where training ended: the original lottery ticket."""
     return evidence.final.abs()
 
 
 @criterion(r"-|w_f|", opposite="large_final")
 def small_final(evidence: Evidence) -> Tensor:
+    """Small where training ended."""
     return -evidence.final.abs()
 
 
 @criterion(r"\mathrm{uniform}")
 def random(evidence: Evidence) -> Tensor:
+    """Chance, as a baseline."""
     return evidence.uniform()
 
 
 @criterion(r"|w_i|", opposite="small_init")
 def large_init(evidence: Evidence) -> Tensor:
+    """Large before training."""
     return evidence.initial.abs()
 
 
 @criterion(r"-|w_i|", opposite="large_init")
 def small_init(evidence: Evidence) -> Tensor:
+    """Small before training."""
     return -evidence.initial.abs()
 
 
 @criterion(r"\min(\alpha |w_f|, |w_i|)", opposite="small_init_small_final")
 def large_init_large_final(evidence: Evidence) -> Tensor:
+    """Large before and after training, both cut at the same share."""
     # The alpha for which both thresholds cut the same share is what ranks give without solving
     # for it: a weight is among the best k of both exactly if its smaller rank is.
     return torch.minimum(
@@ -128,6 +134,7 @@ def large_init_large_final(evidence: Evidence) -> Tensor:
 
 @criterion(r"-\max(\alpha |w_f|, |w_i|)", opposite="large_init_large_final")
 def small_init_small_final(evidence: Evidence) -> Tensor:
+    """Small before and after training, both cut at the same share."""
     return torch.minimum(
         ranks(-evidence.final.abs(), evidence.alive),
         ranks(-evidence.initial.abs(), evidence.alive),
@@ -136,11 +143,13 @@ def small_init_small_final(evidence: Evidence) -> Tensor:
 
 @criterion(r"|w_f| - |w_i|")
 def magnitude_increase(evidence: Evidence) -> Tensor:
+    """What training made larger."""
     return evidence.final.abs() - evidence.initial.abs()
 
 
 @criterion(r"|w_f - w_i|")
 def movement(evidence: Evidence) -> Tensor:
+    """How far training moved it, in either direction."""
     return (evidence.final - evidence.initial).abs()
 
 
@@ -149,6 +158,7 @@ def movement(evidence: Evidence) -> Tensor:
     opposite="large_final_diff_sign",
 )
 def large_final_same_sign(evidence: Evidence) -> Tensor:
+    """Large where training ended, and never across zero."""
     return evidence.final.abs().where(same_sign(evidence), 0.0)
 
 
@@ -157,11 +167,13 @@ def large_final_same_sign(evidence: Evidence) -> Tensor:
     opposite="large_final_same_sign",
 )
 def large_final_diff_sign(evidence: Evidence) -> Tensor:
+    """Large where training ended, across zero from where it began."""
     return evidence.final.abs().where(~same_sign(evidence), 0.0)
 
 
 @criterion(r"|w_f| - |w_i| \text{ where the sign stayed, else } -\infty")
 def magnitude_increase_same_sign(evidence: Evidence) -> Tensor:
+    """What training made larger, and never across zero."""
     return magnitude_increase(evidence).where(same_sign(evidence), -torch.inf)
 
 
@@ -173,4 +185,5 @@ def snip(evidence: Evidence) -> Tensor:
 
 @criterion(r"|g|")
 def grad(evidence: Evidence) -> Tensor:
+    """How steep the loss is at initialisation."""
     return evidence.gradient().abs()

@@ -243,7 +243,9 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
         values |= {"epochs": 60, "seeds": 3} if learned else {"epochs": 5, "evaluate_every": 300}
         if network != "fc":
             values |= {"width": 0.125, "train_images": 6_000, "seeds": 3}
-            values |= {"epochs": 30} if learned else {"epochs": 6, "rounds": 8}
+            values |= (
+                {"epochs": 30} if learned else {"epochs": 6, "rounds": 8, "evaluate_every": 100}
+            )
     return Plan(experiment, network, preset, **(values | overrides))
 
 
