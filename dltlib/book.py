@@ -302,6 +302,8 @@ def _run(root: Path, name: str, written: Any, parameters: dict[str, Any]) -> Any
                     kernel_name=written.metadata["kernelspec"]["name"],
                     cwd=root / "book",
                     progress_bar={"desc": name, "unit": "cell"},
+                    # The kernel warns of its own transport, which is this machine's.
+                    extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
                 )
         except PapermillExecutionError as error:
             kept = scratch / f"{name}.ipynb"

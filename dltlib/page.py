@@ -36,9 +36,7 @@ _PIXELS_PER_INCH = 96
 _GLUE_PREFIX = "application/papermill.record/"
 
 
-def show(
-    figure: "Figure", *, name: str, alt: str, caption: str, source: str | None = None
-) -> None:
+def show(figure: "Figure", *, name: str, alt: str, caption: str, source: str | None = None) -> None:
     """Show `figure`, once, as a numbered figure of the page.
 
     `name` is what ``{numref}`` refers to; it begins with ``fig-`` and is unique in the book.

@@ -68,7 +68,7 @@ class Record:
             f"{plan['preset']}: {plan['seeds']} seeds, {plan['epochs']} epochs a training; "
             f"{manifest['device']}, torch {manifest['versions']['torch']}, "
             f"{manifest['finished'][:10]}, commit {_abbreviate(manifest['commit'])}. "
-            f"Remake: {manifest['command']}"
+            f"Remake: `{manifest['command']}`."
         )
 
 
