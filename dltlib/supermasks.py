@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from dltlib import actions, networks, randomness, training
+from dltlib import actions, networks, parallel, randomness, training
 from dltlib.datasets import Dataset, Split
 from dltlib.networks import Layer, Network
 from dltlib.training import Masks, Settings, Weights
@@ -119,34 +119,30 @@ class Learner:
     ) -> Float64[Tensor, " replica"]:
         """One epoch of SGD with momentum on the scores; returns the mean loss over it."""
         device = self.values[0].device
-        unique = sorted(set(self.seeds))
-        stream = torch.tensor([unique.index(seed) for seed in self.seeds], device=device)
         length = training.iterations_per_epoch(dataset, settings)
-        order = torch.stack(
-            [training.data_order(seed, epoch, len(dataset.train)) for seed in unique]
-        )
-        rows = order[:, : length * settings.batch_size].to(device)
-        rows = rows.reshape(len(unique), length, settings.batch_size)
+        orders = {
+            seed: training.data_order(seed, epoch, len(dataset.train)) for seed in set(self.seeds)
+        }
+        rows = torch.stack([orders[seed][: length * settings.batch_size] for seed in self.seeds])
+        rows = rows.to(device).reshape(len(self.seeds), length, settings.batch_size)
         loss = torch.zeros(len(self.seeds), dtype=torch.float64, device=device)
-        groups = training.together(len(self.seeds), device)
 
-        def iterate(batch: Tensor, step: Tensor) -> None:
-            images = dataset.train.images[batch].float().div(255)
-            labels = dataset.train.labels[batch]
-            for group in groups:
-                own = stream[group]
-                loss[group] += self._update(
-                    group, images[own], labels[own], step, settings.learning_rate
-                )
+        def work(group: slice) -> None:
+            def iterate(batch: Tensor, step: int | Tensor) -> None:
+                images = dataset.train.images[batch].float().div(255)
+                labels = dataset.train.labels[batch]
+                loss[group] += self._update(group, images, labels, step, settings.learning_rate)
 
-        update = training.repeatable(
-            iterate,
-            (rows[:, 0], torch.zeros((), dtype=torch.int32, device=device)),
-            changes=[*self.scores, *self.momentum, loss],
-        )
-        for index in range(length):
-            update(rows[:, index], self.step)
-            self.step += 1
+            update = parallel.repeatable(
+                iterate,
+                (rows[group, 0], torch.zeros((), dtype=torch.int32, device=device)),
+                changes=[*self.scores, *self.momentum, loss],
+            )
+            for index in range(length):
+                update(rows[group, index], self.step + index)
+
+        parallel.spread(work, parallel.groups(len(self.seeds), device))
+        self.step += length
         return loss / length
 
     @torch.no_grad()
@@ -184,14 +180,17 @@ class Learner:
 
         The masks are those of steps -1, -2, ...: never seen in learning, the same for each split.
         """
-        groups = training.together(len(self.seeds), self.values[0].device)
-        shares = []
-        for draw in range(SAMPLES):
-            parts = [self.sample(-1 - draw, group) for group in groups]
-            masks = [torch.cat(layers) for layers in zip(*parts, strict=True)]
-            weights = apply_masks(self.values, masks, self.rescaled)
-            shares.append(accuracy(self.network, weights, split))
-        return torch.stack(shares).mean(0)
+        share = torch.zeros(len(self.seeds), dtype=torch.float64, device=self.values[0].device)
+
+        def work(group: slice) -> None:
+            values = [value[group] for value in self.values]
+            for draw in range(SAMPLES):
+                masks = self.sample(-1 - draw, group)
+                weights = apply_masks(values, masks, self.rescaled[group])
+                share[group] += accuracy(self.network, weights, split) / SAMPLES
+
+        parallel.spread(work, parallel.groups(len(self.seeds), share.device))
+        return share
 
 
 def _column(factor: Float[Tensor, " replica"], like: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from dltlib import networks, randomness
+from dltlib import networks, parallel, randomness
 from dltlib.datasets import Dataset, Images, Labels, Split
 from dltlib.errors import UserError
 from dltlib.networks import Network
@@ -190,16 +190,24 @@ def evaluate(
     return count_correct(network, weights, biases, images, labels).double() / len(labels)
 
 
-@torch.no_grad()
 def count_correct(
     network: Network, weights: Weights, biases: Biases, images: Images, labels: Labels
 ) -> Int64[Tensor, " replica"]:
     """Number of right answers of each replica, all on the same images."""
-    correct = torch.zeros(weights[0].shape[0], dtype=torch.int64, device=weights[0].device)
-    for first in range(0, len(labels), EVALUATION_BATCH):
-        batch = images[first : first + EVALUATION_BATCH].to(weights[0].dtype).div(255)
-        answers = networks.forward(network, weights, biases, batch[None]).argmax(-1)
-        correct += (answers == labels[first : first + EVALUATION_BATCH]).sum(-1)
+    replicas, device = len(weights[0]), weights[0].device
+    correct = torch.zeros(replicas, dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def work(group: slice) -> None:
+        own_weights = [weight[group] for weight in weights]
+        own_biases = [bias[group] for bias in biases]
+        for first in range(0, len(labels), EVALUATION_BATCH):
+            part = slice(first, first + EVALUATION_BATCH)
+            batch = images[part].to(weights[0].dtype).div(255)
+            answers = networks.forward(network, own_weights, own_biases, batch[None]).argmax(-1)
+            correct[group] += (answers == labels[part]).sum(-1)
+
+    parallel.spread(work, parallel.groups(replicas, device))
     return correct
 
 
@@ -245,53 +253,6 @@ def kernel_step(
     )
 
 
-def together(replicas: int, device: torch.device) -> list[slice]:
-    """Which replicas share an operation: all of them on a GPU, each its own on a CPU.
-
-    A CPU's vectorised loops treat the ends of a tensor with other instructions than its middle,
-    so that a replica's bits would depend on its place among the others.
-    """
-    size = 1 if device.type == "cpu" else replicas
-    return [slice(first, first + size) for first in range(0, replicas, size)]
-
-
-def repeatable(
-    function: Callable[..., object], inputs: tuple[Tensor, ...], changes: Sequence[Tensor]
-) -> Callable[..., object]:
-    """``function``, to be called many times with values like ``inputs``.
-
-    On a GPU it is captured once as a CUDA graph, and each call replays it, which costs the host
-    two launches instead of hundreds; on a CPU it is returned as it is. Warming up runs the
-    function, so the tensors that it changes in place (``changes``) are put back.
-    """
-    if not inputs[0].is_cuda:
-        return function
-    places = [value.clone() for value in inputs]
-    before = [value.detach().clone() for value in changes]
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            function(*places)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function(*places)
-    with torch.no_grad():
-        for value, old in zip(changes, before, strict=True):
-            value.copy_(old)
-
-    def replay(*values: Tensor | int) -> None:
-        for place, value in zip(places, values, strict=True):
-            if isinstance(value, Tensor):
-                place.copy_(value)
-            else:
-                place.fill_(value)
-        graph.replay()
-
-    return replay
-
-
 class TorchStep:
     """Stock torch operations: matrix products, convolutions, fused Adam, for any network."""
 
@@ -307,23 +268,11 @@ class TorchStep:
         self.device = weights[0].device
         self.values = [value.detach().clone() for value in weights + biases]
         self.best = [value.clone() for value in self.values]
-        self.slices = together(len(weights[0]), self.device)
-        # The leaves of each group of replicas are views of the stacked values.
-        self.leaves = [
-            [value[group].requires_grad_() for value in self.values] for group in self.slices
-        ]
-        self.masks = [
-            [None if mask[group].all() else mask[group].to(weights[0].dtype) for mask in masks]
-            for group in self.slices
-        ]
-        self.optimizer = torch.optim.Adam(
-            [leaf for leaves in self.leaves for leaf in leaves],
-            lr=settings.learning_rate,
-            fused=True,
-            capturable=self.device.type == "cuda",
-        )
         self.loss = torch.zeros(len(weights[0]), dtype=torch.float64, device=self.device)
-        self.update: Callable[..., object] | None = None
+        self.groups = [
+            _Group(group, self.values, masks, settings)
+            for group in parallel.groups(len(weights[0]), self.device)
+        ]
 
     def advance(
         self,
@@ -332,16 +281,21 @@ class TorchStep:
         batches: Int64[Tensor, "streams iterations batch"],
         stream: Int64[Tensor, " replica"],
     ) -> Float64[Tensor, " replica"]:
-        if self.update is None:
-            self.update = repeatable(
-                partial(self._iterate, images, labels, stream), (batches[:, 0],), self.values
-            )
-            for state in self.optimizer.state.values():  # what warming up left
-                for tensor in state.values():
-                    tensor.zero_()
         self.loss.zero_()
-        for index in range(batches.shape[1]):
-            self.update(batches[:, index])
+
+        def work(group: _Group) -> None:
+            rows = batches[stream[group.replicas]]
+            if group.update is None:
+                group.update = parallel.repeatable(
+                    partial(self._iterate, group, images, labels), (rows[:, 0],), self.values
+                )
+                for state in group.optimizer.state.values():  # what warming up left
+                    for tensor in state.values():
+                        tensor.zero_()
+            for index in range(rows.shape[1]):
+                group.update(rows[:, index])
+
+        parallel.spread(work, self.groups)
         return self.loss / batches.shape[1]
 
     def correct(self, images: Images, labels: Labels) -> Int64[Tensor, " replica"]:
@@ -365,29 +319,39 @@ class TorchStep:
         return self.values[:layers], self.values[layers:]
 
     def _iterate(
-        self,
-        images: Images,
-        labels: Labels,
-        stream: Int64[Tensor, " replica"],
-        rows: Int64[Tensor, "streams batch"],
+        self, group: "_Group", images: Images, labels: Labels, rows: Int64[Tensor, "replica batch"]
     ) -> None:
-        """One update of all replicas, each on its stream's row of image indices."""
-        batch = images[rows].to(self.values[0].dtype).div(255)
-        targets = labels[rows]
+        """One update of a group's replicas, each on its row of image indices."""
         layers = len(self.network.layers)
-        self.optimizer.zero_grad(set_to_none=True)
-        for group, leaves, masks in zip(self.slices, self.leaves, self.masks, strict=True):
-            with _precision(self.settings.precision, self.device):
-                logits = networks.forward(
-                    self.network, leaves[:layers], leaves[layers:], batch[stream[group]]
-                )
-            losses = cross_entropy(logits.to(self.values[0].dtype), targets[stream[group]])
-            losses.sum().backward()  # the sum leaves every replica's gradient its own
-            for leaf, mask in zip(leaves[:layers], masks, strict=True):
-                if mask is not None:
-                    leaf.grad.mul_(mask)
-            self.loss[group] += losses.detach()
-        self.optimizer.step()
+        batch = images[rows].to(self.values[0].dtype).div(255)
+        group.optimizer.zero_grad(set_to_none=True)
+        with _precision(self.settings.precision, self.device):
+            logits = networks.forward(
+                self.network, group.leaves[:layers], group.leaves[layers:], batch
+            )
+        losses = cross_entropy(logits.to(self.values[0].dtype), labels[rows])
+        losses.sum().backward()  # the sum leaves every replica's gradient its own
+        for leaf, mask in zip(group.leaves[:layers], group.masks, strict=True):
+            if mask is not None:
+                leaf.grad.mul_(mask)
+        group.optimizer.step()
+        self.loss[group.replicas] += losses.detach()
+
+
+class _Group:
+    """Replicas that share operations: their leaves (views of all values), masks and optimiser."""
+
+    def __init__(
+        self, replicas: slice, values: list[Tensor], masks: Masks, settings: Settings
+    ) -> None:
+        self.replicas = replicas
+        self.leaves = [value[replicas].requires_grad_() for value in values]
+        own = [mask[replicas] for mask in masks]
+        self.masks = [None if mask.all() else mask.to(values[0].dtype) for mask in own]
+        self.optimizer = torch.optim.Adam(
+            self.leaves, lr=settings.learning_rate, fused=True, capturable=values[0].is_cuda
+        )
+        self.update: Callable[..., object] | None = None
 
 
 def cross_entropy(
@@ -402,18 +366,20 @@ def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
     """The gradient of the mean loss over a whole split, biases at zero (for snip and grad)."""
     gradients = [torch.zeros_like(weight) for weight in weights]
     biases = networks.initial_biases(network, len(weights[0]), weights[0].device)
-    for group in together(len(weights[0]), weights[0].device):
+
+    def work(group: slice) -> None:
         leaves = [weight[group].detach().requires_grad_() for weight in weights]
+        own_biases = [bias[group] for bias in biases]
         for first in range(0, len(split), EVALUATION_BATCH):
-            images = split.images[first : first + EVALUATION_BATCH].to(weights[0].dtype).div(255)
-            labels = split.labels[first : first + EVALUATION_BATCH]
-            logits = networks.forward(
-                network, leaves, [bias[group] for bias in biases], images[None]
-            )
-            share = len(labels) / len(split)
-            loss = cross_entropy(logits, labels.expand(len(logits), -1)).sum() * share
-            for gradient, part in zip(gradients, torch.autograd.grad(loss, leaves), strict=True):
-                gradient[group] += part
+            part = slice(first, first + EVALUATION_BATCH)
+            batch, labels = split.images[part].float().div(255), split.labels[part]
+            logits = networks.forward(network, leaves, own_biases, batch[None])
+            losses = cross_entropy(logits, labels.expand(len(logits), -1))
+            share = losses.sum() * (len(labels) / len(split))
+            for gradient, addend in zip(gradients, torch.autograd.grad(share, leaves), strict=True):
+                gradient[group] += addend
+
+    parallel.spread(work, parallel.groups(len(weights[0]), weights[0].device))
     return gradients
 
 
