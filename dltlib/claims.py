@@ -31,7 +31,7 @@ from dltlib import paths, records
 from dltlib.errors import UserError
 from dltlib.records import Record
 
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 NETWORKS = ("fc", "conv2", "conv4", "conv6")
 ALL_NETWORKS = "all"  # in place of a network, for what compares networks with one another
 PRESETS = ("paper", "cpu", "tiny")  # the largest that has records is read
@@ -946,37 +946,48 @@ def table_2(
 
 
 def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
-    """Lines for people: what ``dltlib claims`` prints."""
+    """Lines for people, claim by claim: what ``dltlib claims`` prints.
+
+    ``verbose`` adds every comparison, and how the claim was read.
+    """
     lines = []
-    for result in results:
-        one = CLAIMS[result.claim]
-        lines.append(f"{one.id} on {result.network}: {result.verdict.upper()}")
-        lines.append(f"    {one.sentence}")
-        for part in result.parts if verbose else [result.weakest]:
-            lines.append(f"    {_in_words(part, verbose)}")
-        if not verbose and result.reason:
-            lines.append(f"    {result.reason}")
-        if result.records:
-            lines.append(f"    rests on {', '.join(result.records)}")
-    counts = {
-        verdict: sum(result.verdict == verdict for result in results)
-        for verdict in (REPRODUCED, NOT_REPRODUCED, UNDECIDED)
-    }
-    lines.append("; ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    for name in dict.fromkeys(result.claim for result in results):
+        one = find(name)
+        lines.append(f"{one.id}: {one.sentence}")
+        if verbose:
+            lines.append(f"  Read as: {one.reading}")
+        for result in results:
+            if result.claim != name:
+                continue
+            lines.append(f"  {result.network:6}{result.verdict.upper()}: {_in_words(result)}")
+            if verbose:
+                lines += [f"        {part.verdict}: {_in_words(part)}" for part in result.parts]
+    counts = count(results)
+    lines.append("; ".join(f"{number} {verdict}" for verdict, number in counts.items()))
     return lines
 
 
-def _in_words(part: Part, verbose: bool) -> str:
-    words = f"{part.name}: "
-    if math.isnan(part.effect):
-        words += "not measured"
-    else:
-        words += f"{part.effect:.2f} {part.unit}"
-        if not math.isnan(part.low):
-            words += f" [{part.low:.2f}, {part.high:.2f}]"
-        words += f" over {part.seeds} seeds, threshold {part.bar:.2f}"
+def count(results: Iterable[Result]) -> dict[str, int]:
+    """How often each verdict was given, in the order reproduced, not reproduced, undecided."""
+    verdicts = [result.verdict for result in results]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+
+
+def _in_words(given: Result | Part) -> str:
+    part = given.weakest if isinstance(given, Result) else given
+    words = []
+    if not math.isnan(part.effect):
+        ends = "" if math.isnan(part.low) else f" [{part.low:.2f}, {part.high:.2f}]"
+        words.append(
+            f"{part.name}: {part.effect:.2f}{ends} {part.unit}, {part.seeds} seeds, threshold "
+            f"{part.bar:.2f}"
+        )
+    elif isinstance(given, Part):
+        words.append(part.name)
     if part.paper is not None:
-        words += f"; the paper: {part.paper:g}"
-    if verbose:
-        words += f" -> {part.verdict}" + (f" ({part.reason})" if part.reason else "")
-    return words
+        words.append(f"the paper {part.paper:g}")
+    if given.reason:
+        words.append(given.reason)
+    if isinstance(given, Result) and given.records:
+        words.append(", ".join(given.records))
+    return "; ".join(words)

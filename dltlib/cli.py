@@ -90,6 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("name", help="mnist, fashion_mnist, cifar10 or digits")
     data.set_defaults(command=_data)
 
+    claims = commands.add_parser(
+        "claims",
+        help="the paper's claims, judged by the records",
+        description="Judge every claim of the paper by the records: effect, 95 %% interval over "
+        "seeds, verdict.",
+    )
+    claims.add_argument("--network", help="fc, conv2, conv4 or conv6 (default: all)")
+    claims.add_argument(
+        "--preset", help="only records of tiny, cpu or paper (default: the largest there is)"
+    )
+    claims.add_argument(
+        "--verbose", action="store_true", help="every comparison that a verdict rests on"
+    )
+    claims.set_defaults(command=_claims)
+
     pages = commands.add_parser(
         "book",
         help="execute the chapters and build the site",
@@ -153,6 +168,14 @@ def _status(options: argparse.Namespace) -> None:
     from dltlib import experiments
 
     print("\n".join(experiments.status()))
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from dltlib import claims
+
+    networks = [options.network] if options.network else None
+    results = claims.scorecard(networks, options.preset)
+    print("\n".join(claims.describe(results, options.verbose)))
 
 
 def _data(options: argparse.Namespace) -> None:
