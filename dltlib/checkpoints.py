@@ -7,6 +7,7 @@ arrays that go into the record). A killed run loses the round that was under way
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import safetensors
@@ -24,6 +25,8 @@ class Checkpoint:
         self.path, self.plan_hash = path, plan_hash
         self.round = -1
         self.finished = False
+        self.seconds = 0.0  # of computing so far, over all resumptions
+        self._since = monotonic()
         self.rows: list[dict[str, Any]] = []
         self._tensors: dict[str, Tensor] = {}
 
@@ -41,6 +44,7 @@ class Checkpoint:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             found, checkpoint.round = state["plan"], state["round"]
+            checkpoint.seconds = state["seconds"]
             checkpoint.finished, checkpoint.rows = state["finished"], state["rows"]
         except Exception as error:  # a cut file fails in many ways
             raise UserError(
@@ -63,6 +67,9 @@ class Checkpoint:
         finished: bool,
     ) -> None:
         """Add a round: its rows and keepsakes join the earlier ones, ``layers`` replace theirs."""
+        now = monotonic()
+        self.seconds += now - self._since
+        self._since = now
         self.round, self.finished = round_, finished
         self.rows += map(dict, rows)
         tensors = {f"keepsake/{name}": value for name, value in self.keepsakes().items()}
@@ -78,6 +85,7 @@ class Checkpoint:
             "plan": self.plan_hash,
             "round": round_,
             "finished": finished,
+            "seconds": self.seconds,
             "rows": self.rows,
         }
         replace_file(
@@ -103,6 +111,5 @@ class Checkpoint:
         }
 
     def discard(self) -> None:
-        """Forget everything, on disk too."""
+        """Remove the file."""
         self.path.unlink(missing_ok=True)
-        self.__init__(self.path, self.plan_hash)

@@ -5,7 +5,6 @@ Nothing heavy is imported before a command needs it, so that ``dltlib --help`` a
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
@@ -134,22 +133,8 @@ def _run(options: argparse.Namespace) -> None:
     dataset = experiments.load_dataset(plan)
     total = experiments.total_iterations(plan, dataset)
     with progress.bar(plan.name, total, plan.rounds or plan.epochs, options.quiet) as report:
-        target = experiments.run(
-            plan, device, dataset, options.at_once, report, options.force, _command(options)
-        )
+        target = experiments.run(plan, device, dataset, options.at_once, report, options.force)
     print(f"{plan.name}: {target}")
-
-
-def _command(options: argparse.Namespace) -> str:
-    """The command that remakes the record, as a user would type it."""
-    words = ["dltlib", "run", options.experiment, "--network", options.network]
-    words += ["--preset", options.preset]
-    for name in OVERRIDES:
-        if getattr(options, name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
-    if options.arms:
-        words += ["--arms", *options.arms]
-    return shlex.join(words)
 
 
 def _device(name: str) -> str:

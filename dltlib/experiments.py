@@ -6,6 +6,8 @@ machines, and leaves the same records.
 
 import hashlib
 import json
+import math
+import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -67,47 +69,69 @@ def run(
     at_once: int | None = None,
     progress: Progress | None = None,
     force: bool = False,
-    command: str = "",
 ) -> Path:
     """Run a plan, or go on where an earlier run of it stopped; returns the record's path.
 
     Records of stock presets go to `paths.records()`, others to their directory under
     `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d.
-    ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas train side by side; it never changes the numbers.
+    ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas train
+    side by side; it never changes the numbers.
     """
-    from time import monotonic
-
     device = torch.device(device)
     if not force and is_finished(plan):
         return record_path(plan)
-    started = monotonic()
+    records.check_writable(record_directory(plan))
+    records.check_writable(run_directory(plan))
     dataset = (dataset or load_dataset(plan)).to(device)
     network = networks.build(plan.network, dataset.input_shape, plan.width)
-    size = at_once or replicas_at_once(plan, network, device)
-    parts = [
-        run_shard(plan, shard, device, dataset, progress, force)
-        for shard in shards(plan.replicas(), size)
-    ]
-    return gather(plan, parts, device, command, monotonic() - started)
+    size = at_once or division(plan, replicas_at_once(plan, network, device))
+    parts = []
+    for shard in shards(plan.replicas(), size):
+        checkpoint = open_checkpoint(plan, shard, force)
+        for _ in rounds(plan, shard, checkpoint, device, dataset, progress):
+            pass
+        parts.append(checkpoint)
+    return gather(plan, parts, describe_device(device))
 
 
-def run_shard(
+def division(plan: Plan, fitting: int) -> int:
+    """How many replicas a shard gets, when at most ``fitting`` fit into memory.
+
+    The whole plan, or a half, a quarter, ... of it. Checkpoints are named by their shard, so an
+    earlier run's division is kept: how much memory is free must not decide what is resumed.
+    """
+    replicas = plan.replicas()
+    sizes = []
+    while not sizes or sizes[-1] > 1:
+        sizes.append(math.ceil(len(replicas) / 2 ** len(sizes)))
+    for size in sizes:
+        if any(shard_path(plan, shard).exists() for shard in shards(replicas, size)):
+            return size
+    return next(size for size in sizes if size <= fitting)
+
+
+def open_checkpoint(plan: Plan, shard: Sequence[Replica], force: bool = False) -> Checkpoint:
+    """The shard's checkpoint; a fresh one if there is none, or if ``force`` drops it."""
+    path = shard_path(plan, shard)
+    if force:
+        path.unlink(missing_ok=True)
+    return Checkpoint.open(path, plan.hash())
+
+
+def rounds(
     plan: Plan,
     shard: Sequence[Replica],
+    checkpoint: Checkpoint,
     device: torch.device,
     dataset: Dataset,
     progress: Progress | None = None,
-    force: bool = False,
-) -> Checkpoint:
-    """Run some replicas of a plan to the end, resuming from their checkpoint."""
+) -> Iterator[None]:
+    """Run a shard from its checkpoint to its end, pausing whenever the checkpoint was saved."""
+    if checkpoint.finished:
+        return
     network = networks.build(plan.network, dataset.input_shape, plan.width)
-    checkpoint = Checkpoint.open(shard_path(plan, shard), plan.hash())
-    if force:
-        checkpoint.discard()
-    if not checkpoint.finished:
-        runner = runners.RUNNERS[plans.find(plan.experiment).kind]
-        runner(plan, network, dataset, shard, device, checkpoint, progress)
-    return checkpoint
+    runner = runners.RUNNERS[plans.find(plan.experiment).kind]
+    yield from runner(plan, network, dataset, shard, device, checkpoint, progress)
 
 
 def shard_path(plan: Plan, shard: Sequence[Replica]) -> Path:
@@ -153,9 +177,7 @@ def is_finished(plan: Plan) -> bool:
     return True
 
 
-def gather(
-    plan: Plan, parts: Sequence[Checkpoint], device: torch.device, command: str, seconds: float
-) -> Path:
+def gather(plan: Plan, parts: Sequence[Checkpoint], device: str) -> Path:
     """Write the record of a plan from its finished shards, then drop their checkpoints."""
     # Shards that share a seed both know its dense network: one row of it is enough.
     rows = {
@@ -170,9 +192,9 @@ def gather(
         plan.name,
         list(rows.values()),
         plan.as_dict(),
-        device=describe_device(device),
-        seconds=round(seconds, 1),
-        command=command or f"dltlib run {plan.experiment} --network {plan.network}",
+        device=device,
+        seconds=round(sum(part.seconds for part in parts), 1),
+        command=plan.command,
     )
     for part in parts:
         part.discard()
@@ -188,8 +210,6 @@ def describe_device(device: torch.device) -> str:
     """For manifests: the GPU's name, or the CPU's with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    import platform
-
     processor = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo") as lines:

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -179,6 +180,20 @@ class Plan:
     def is_stock(self) -> bool:
         """Whether every value is the preset's own."""
         return self == plan(self.experiment, self.network, self.preset)
+
+    @property
+    def command(self) -> str:
+        """The command that runs this plan, as a user would type it."""
+        words = ["dltlib", "run", self.experiment]
+        words += ["--network", self.network, "--preset", self.preset]
+        stock = plan(self.experiment, self.network, self.preset)
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value == getattr(stock, field.name):
+                continue
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+        return shlex.join(words)
 
     def replicas(self) -> list[Replica]:
         """All of them, seed by seed, so that a shard trains few dense networks."""

@@ -186,6 +186,13 @@ def unpack_mask(packed: np.ndarray, shape: Sequence[int]) -> Bool[Tensor, "*shap
     return torch.from_numpy(bits.reshape(shape))
 
 
+def check_writable(directory: Path) -> None:
+    """Raise `UserError` now rather than after hours if files cannot be made in ``directory``."""
+    probe = directory / "probe"
+    replace_file(probe, lambda temporary: None)
+    probe.unlink()
+
+
 def replace_file(target: Path, write_to: Callable[[Path], object]) -> None:
     """Write a file so that, whatever happens, either the old or the new one is there, whole.
 

@@ -1,11 +1,12 @@
 """What each kind of experiment does with a shard of replicas, from its checkpoint to its end.
 
 A runner trains or learns its replicas side by side, adds rows to the checkpoint round by round,
-and goes on from the last round that the checkpoint holds.
+and goes on from the last round that the checkpoint holds. It is a generator that pauses whenever
+it has saved, so that its caller may stop there, or carry on elsewhere.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def run_tickets(
     device: torch.device,
     checkpoint: Checkpoint,
     progress: Progress | None,
-) -> None:
+) -> Iterator[None]:
     """The algorithm of section 1, round by round, for every replica of the shard."""
     arms = [parse_arm(replica.arm) for replica in shard]
     seeds = [replica.seed for replica in shard]
@@ -82,6 +83,7 @@ def run_tickets(
         checkpoint.save(
             round_, rows, {"mask": masks, "final": final}, keepsakes, round_ == plan.rounds
         )
+        yield
 
 
 def next_masks(
@@ -258,7 +260,7 @@ def run_criterion_masks(
     device: torch.device,
     checkpoint: Checkpoint,
     progress: Progress | None,
-) -> None:
+) -> Iterator[None]:
     """Train dense once a seed, prune w_i in one shot at every keep fraction, test untrained."""
     seeds = sorted({replica.seed for replica in shard})
     dense = networks.initial_weights(network, seeds, device)
@@ -316,6 +318,7 @@ def run_criterion_masks(
                 )
     rows += _rows([Replica("trained", seed) for seed in seeds], 0, full, outcome, range(len(seeds)))
     checkpoint.save(0, rows, {}, {}, finished=True)
+    yield
 
 
 # --- learned supermasks -----------------------------------------------------------------------
@@ -331,7 +334,7 @@ def run_learned_masks(
     device: torch.device,
     checkpoint: Checkpoint,
     progress: Progress | None,
-) -> None:
+) -> Iterator[None]:
     """Learn a mask for each replica, side by side; measure and checkpoint it every few epochs."""
     arms = [parse_learned_mask(replica.arm) for replica in shard]
     seeds = [replica.seed for replica in shard]
@@ -368,6 +371,7 @@ def run_learned_masks(
                 keepsakes,
                 finished,
             )
+            yield
         if epoch < plan.epochs:
             loss = learner.learn(dataset, plan.settings(), epoch).cpu()
             if progress:
@@ -414,7 +418,7 @@ def _packed_masks(
     }
 
 
-RUNNERS: dict[str, Callable[..., None]] = {
+RUNNERS: dict[str, Callable[..., Iterator[None]]] = {
     "tickets": run_tickets,
     "criterion_masks": run_criterion_masks,
     "learned_masks": run_learned_masks,
