@@ -412,9 +412,10 @@ def combine(parts: Sequence[Part]) -> tuple[str, str, Part]:
                 deciding, key=lambda part: (math.isnan(part.effect), part.effect - part.bar)
             )
             reason = weakest.reason
-            if len(parts) > 1 and verdict != REPRODUCED:
-                count = f"{len(deciding)} of {len(parts)} parts"
-                reason = f"{count}: {reason}" if reason else count
+            same = {part.reason for part in parts} == {reason}
+            if len(parts) > 1 and verdict != REPRODUCED and not (same and reason):
+                share = f"{len(deciding)} of {len(parts)} parts"
+                reason = f"{share}: {reason}" if reason else share
             return verdict, reason, weakest
     raise ValueError("a claim has at least one comparison")
 
@@ -982,7 +983,7 @@ def _in_words(given: Result | Part) -> str:
             f"{part.name}: {part.effect:.2f}{ends} {part.unit}, {part.seeds} seeds, threshold "
             f"{part.bar:.2f}"
         )
-    elif isinstance(given, Part):
+    elif isinstance(given, Part) or part.paper is not None:
         words.append(part.name)
     if part.paper is not None:
         words.append(f"the paper {part.paper:g}")
