@@ -1,0 +1,491 @@
+"""The book's figures, one function each, and the look that they share.
+
+A function takes a record's table (or arrays), draws with seaborn and returns the figure;
+`page.show` puts it on the page. What is plotted is computed apart from the drawing (`curves`,
+`criterion_margin`, ...), so that tests look at numbers, not at pixels.
+
+An arm has one colour through the whole book (`style`), from Okabe and Ito's palette, which
+colour-blind readers can tell apart; where two arms are a pair (large and small, kept signs and
+random ones) they share the colour and differ by the line's dashes.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dltlib import claims, criteria, pruning
+from dltlib.errors import UserError
+
+# --- the look ---------------------------------------------------------------------------------
+
+WIDTH = 6.4
+"""Inches. A figure as wide as the text; narrower than it could be, so that a phone, which scales
+it to its own width, still shows letters that can be read."""
+
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+GREY, BLACK, BROWN = "#7F7F7F", "#1A1A1A", "#8C5A2B"
+
+_FONTS = {
+    "font.size": 11,
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "legend.fontsize": 10.5,
+    "legend.title_fontsize": 10.5,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+}
+look = matplotlib.rc_context(
+    {
+        **sns.plotting_context("notebook"),
+        **sns.axes_style("whitegrid"),
+        **_FONTS,
+        "grid.color": "#E6E6E6",
+        "axes.edgecolor": "#8C8C8C",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.8,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+"""Decorator of every function that draws: the book's fonts, grid and lines, for its time only."""
+
+
+class Style(NamedTuple):
+    """How an arm is drawn. ``dashes`` are on and off lengths in points; empty for a solid line."""
+
+    color: str
+    dashes: tuple[float, ...] = ()
+
+
+DASHED, DOTTED = (4, 1.8), (1.2, 1.6)
+
+# By the part of the arm's name that is not standard (section 1): criterion, mask-1 or mask-0
+# action; for supermasks by their source. The standard ticket, large_final/rewind/zero, is blue
+# wherever it appears, under whichever name.
+STYLES: dict[str, Style] = {
+    "large_final": Style(BLUE),
+    "small_final": Style(BLUE, DASHED),
+    "large_init": Style(ORANGE),
+    "small_init": Style(ORANGE, DASHED),
+    "large_init_large_final": Style(GREEN),
+    "small_init_small_final": Style(GREEN, DASHED),
+    "magnitude_increase": Style(VERMILION),
+    "movement": Style(PURPLE),
+    "random": Style(GREY, DOTTED),
+    "large_final_same_sign": Style(SKY),
+    "large_final_diff_sign": Style(SKY, DASHED),
+    "magnitude_increase_same_sign": Style(VERMILION, DASHED),
+    "snip": Style(BROWN),
+    "grad": Style(BROWN, DASHED),
+    "reinit": Style(ORANGE, DASHED),
+    "signed_reinit": Style(ORANGE),
+    "reshuffle": Style(GREEN, DASHED),
+    "signed_reshuffle": Style(GREEN),
+    "constant": Style(VERMILION, DASHED),
+    "signed_constant": Style(VERMILION),
+    "freeze_init": Style(ORANGE),
+    "variant_1": Style(GREEN),
+    "variant_2": Style(PURPLE),
+    "move_to_zero": Style(VERMILION, DOTTED),
+    "trained": Style(BLACK, DASHED),
+}
+LEARNED: dict[str, Style] = {
+    "learned/initial/plain": Style(PURPLE, DASHED),
+    "learned/initial/rescaled": Style(PURPLE),
+    "learned/constant/plain": Style(GREEN, DASHED),
+    "learned/constant/rescaled": Style(GREEN),
+}
+
+
+def style(arm: str) -> Style:
+    """The arm's colour and dashes, the same in every figure of the book; black if it has none."""
+    if arm in LEARNED:
+        return LEARNED[arm]
+    parts = arm.split("/")
+    special = [part for part in parts[1:] if part not in ("rewind", "zero") and part in STYLES]
+    if parts[-1] in ("plain", "rescaled"):  # a supermask: constant names its values there
+        special = []
+    return STYLES.get(special[0] if special else parts[0], Style(BLACK))
+
+
+def labels(arms: Sequence[str]) -> dict[str, str]:
+    """A short label for each arm: the parts of its name that are not the same for all.
+
+    >>> labels(["large_final/rewind/zero", "large_final/reinit/zero"])["large_final/reinit/zero"]
+    'reinit'
+    """
+    names = [arm.split("/") for arm in arms]
+    length = max(map(len, names), default=0)
+    same = [
+        len({name[place : place + 1][0] for name in names if place < len(name)}) == 1
+        for place in range(length)
+    ]
+    short = {
+        arm: " / ".join(part for place, part in enumerate(name) if not same[place])
+        for arm, name in zip(arms, names, strict=True)
+    }
+    return {arm: label or arm.split("/")[0] for arm, label in short.items()}
+
+
+# --- numbers ----------------------------------------------------------------------------------
+
+
+def curves(
+    table: pd.DataFrame, arms: Sequence[str] | None = None, column: str = "test_accuracy"
+) -> pd.DataFrame:
+    """Mean of a column over the seeds with its 95 % interval (Student's), arm by arm and round by
+    round.
+
+    Columns: arm, round, density (mean over the seeds), mean, low, high, seeds. One seed alone has
+    no interval: low and high are NaN. Arms in the order given; rounds without a number are left
+    out. Raises `UserError` for an arm or column that the table lacks.
+    """
+    arms = _known_arms(table, arms)
+    if column not in table:
+        raise UserError(f"the record has no column {column!r}: choose one of {_names(table)}")
+    rows = table[table["arm"].isin(arms) & table[column].notna()]
+    result = pd.DataFrame(
+        [
+            (arm, number, group["density"].mean(), *claims.interval(group[column]), len(group))
+            for (arm, number), group in rows.groupby(["arm", "round"], sort=True)
+        ],
+        columns=["arm", "round", "density", "mean", "low", "high", "seeds"],
+    )
+    place = {arm: index for index, arm in enumerate(arms)}
+    return result.sort_values(
+        "arm", key=lambda names: names.map(place), kind="stable", ignore_index=True
+    )
+
+
+def lead(table: pd.DataFrame, reference: str, column: str = "test_accuracy") -> pd.DataFrame:
+    """The table with one more column, ``lead``: each arm's value less the reference arm's of the
+    same seed and round. Its `curves` are differences paired by seed."""
+    (reference,) = _known_arms(table, [reference])
+    keys = ["seed", "round"]
+    against = table[table["arm"] == reference].set_index(keys)[column]
+    own = table.set_index(keys)[column]
+    difference = own - against.reindex(own.index)
+    return table.assign(lead=difference.to_numpy())
+
+
+def dense_baseline(table: pd.DataFrame, column: str = "test_accuracy") -> claims.Interval:
+    """Mean and 95 % interval of the dense network (round 0), which all arms of a seed share."""
+    rows = table[table["round"] == 0].drop_duplicates("seed")
+    if rows.empty:
+        raise UserError("the record has no dense baseline (round 0)")
+    return claims.interval(rows[column])
+
+
+def nearest_round(table: pd.DataFrame, density: float, arm: str | None = None) -> int:
+    """The round whose density comes closest, as a ratio, to the one asked for."""
+    rows = table if arm is None else table[table["arm"] == arm]
+    reached = rows.groupby("round")["density"].mean()
+    return int((reached.map(math.log) - math.log(density)).abs().idxmin())
+
+
+def accuracy_table(
+    table: pd.DataFrame,
+    densities: Sequence[float],
+    arms: Sequence[str] | None = None,
+    column: str = "test_accuracy",
+    decimals: int = 2,
+) -> pd.DataFrame:
+    """Accuracy in percent, "mean ± half width of the interval", one row for each arm.
+
+    Columns are the rounds nearest to the densities asked for, named by their true share of weights
+    left; densities that share a round, or that the record does not reach, give no column of their
+    own.
+    """
+    known = curves(table, arms, column)
+    least = table["density"].min()
+    names = labels(list(known["arm"].unique()))
+    first = known["arm"].iloc[0]
+    rounds = {nearest_round(table, d, first): d for d in densities if d > 0.9 * least}
+    result = {}
+    for number in sorted(rounds):
+        at = known[known["round"] == number].set_index("arm")
+        result[percent(at["density"].iloc[0])] = {
+            names[arm]: _plus_minus(row["mean"], row["high"], decimals)
+            for arm, row in at.iterrows()
+        }
+    frame = pd.DataFrame(result).reindex(names.values())
+    frame.index.name = "weights left"
+    return frame
+
+
+def percent(share: float) -> str:
+    """A share as a short percentage: two significant digits, none lost above ten.
+
+    >>> percent(0.2097), percent(0.0123), percent(1.0)
+    ('21 %', '1.2 %', '100 %')
+    """
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
+
+
+def _plus_minus(mean: float, high: float, decimals: int) -> str:
+    spread = "" if math.isnan(high) else f" ± {100 * (high - mean):.{decimals}f}"
+    return f"{100 * mean:.{decimals}f}{spread}"
+
+
+def _known_arms(table: pd.DataFrame, arms: Sequence[str] | None) -> list[str]:
+    """The arms asked for, or all of the table; a first part alone (a criterion) will do."""
+    there = list(table["arm"].unique())
+    if arms is None:
+        return there
+    found = []
+    for arm in arms:
+        match = [other for other in there if other == arm] or [
+            other for other in there if other.split("/")[0] == arm
+        ]
+        if len(match) != 1:
+            raise UserError(f"the record has no arm {arm!r}: choose one of {', '.join(there)}")
+        found += match
+    return found
+
+
+def _names(table: pd.DataFrame) -> str:
+    return ", ".join(table.columns)
+
+
+# --- accuracy against density -----------------------------------------------------------------
+
+
+@look
+def accuracy_curves(
+    table: pd.DataFrame,
+    arms: Sequence[str] | None = None,
+    *,
+    column: str = "test_accuracy",
+    ylabel: str = "test accuracy (%)",
+    zoom: tuple[float, float] | None = None,
+    names: Mapping[str, str] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """A column against density: mean and 95 % interval over the seeds, the dense baseline with
+    its own.
+
+    The density falls from left to right on a log axis, as in the paper. ``zoom`` (percent) adds a
+    panel above with that part of the scale, where the good arms are too close to tell apart.
+    ``names`` replaces labels; ``columns`` is the legend's.
+    """
+    known = curves(table, arms, column)
+    names = {**labels(list(known["arm"].unique())), **(names or {})}
+    panels = 1 if zoom is None else 2
+    figure, axes = pyplot.subplots(
+        panels, 1, figsize=(WIDTH, 1.1 + 2.9 * panels), sharex=True, squeeze=False
+    )
+    for ax in axes[:, 0]:
+        draw_curves(ax, known, names)
+        draw_dense(ax, dense_baseline(table, column))
+        ax.set_ylabel(ylabel)
+        ax.legend().remove()
+    if zoom is not None:
+        axes[0, 0].set_ylim(zoom)
+        axes[0, 0].set_title("the top of the scale", loc="left")
+        axes[1, 0].set_title("all of it", loc="left")
+    density_axis(axes[-1, 0])
+    legend_below(figure, axes[-1, 0], columns)
+    return figure
+
+
+def draw_curves(ax: Axes, known: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """Lines of `curves` in percent, each with its interval as a band, into ``ax``."""
+    drawn = known.assign(
+        label=known["arm"].map(names), percent=100 * known["mean"], left=100 * known["density"]
+    )
+    styles = {names[arm]: style(arm) for arm in known["arm"].unique()}
+    sns.lineplot(
+        drawn,
+        x="left",
+        y="percent",
+        hue="label",
+        style="label",
+        palette={label: drawn_as.color for label, drawn_as in styles.items()},
+        dashes={label: drawn_as.dashes for label, drawn_as in styles.items()},
+        errorbar=None,  # the intervals are Student's, below
+        ax=ax,
+    )
+    for label, rows in drawn.groupby("label", sort=False):
+        ax.fill_between(
+            rows["left"],
+            100 * rows["low"],
+            100 * rows["high"],
+            color=to_rgba(styles[label].color, 0.15),
+            linewidth=0,
+        )
+    ax.set_xlabel("")
+    ax.set_ylabel("")
+
+
+def draw_dense(ax: Axes, baseline: claims.Interval, label: str = "dense network") -> None:
+    """The dense baseline as a horizontal line, its interval as a band."""
+    ax.axhline(100 * baseline.mean, color=BLACK, linewidth=1, linestyle=(0, (1, 1)), label=label)
+    if not math.isnan(baseline.low):
+        ax.axhspan(100 * baseline.low, 100 * baseline.high, color=BLACK, alpha=0.08, linewidth=0)
+
+
+def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
+    """A log axis of percentages that falls from left (dense) to right (sparse)."""
+    ax.set_xscale("log")
+    low = min((line.get_xdata().min() for line in _data_lines(ax)), default=1.0)
+    ticks = [tick for tick in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if tick >= 0.9 * low]
+    ax.set_xlim(105, low * 0.95)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel(label)
+
+
+def _data_lines(ax: Axes) -> list:
+    return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
+
+
+def legend_below(figure: Figure, ax: Axes, columns: int = 3) -> None:
+    """One legend for the whole figure, beneath it, where a phone has room for it."""
+    handles, texts = ax.get_legend_handles_labels()
+    unique = dict(zip(texts, handles, strict=True))
+    figure.legend(
+        unique.values(),
+        unique.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )
+
+
+# --- criteria as regions of the (w_i, w_f) plane ----------------------------------------------
+
+# These two cut both magnitudes at the same share, so that their regions are intersections.
+_JOINT = {
+    "large_init_large_final": ("large_init", "large_final"),
+    "small_init_small_final": ("small_init", "small_final"),
+}
+
+Margin = Callable[[Tensor, Tensor], Tensor]
+
+
+def criterion_margin(name: str, initial: Tensor, final: Tensor, keep_fraction: float) -> Margin:
+    """A function of (w_i, w_f) that is at least 0 exactly where the criterion keeps a weight.
+
+    Its thresholds are those at which the criterion keeps ``keep_fraction`` of the weights given,
+    ``initial`` and ``final`` of one layer, ``[n]``. Works for criteria that are functions of
+    (w_i, w_f); raises `UserError` for others (random, snip, grad).
+    """
+    if name in _JOINT:
+        # The score is the smaller of two ranks, so its threshold is a rank, hence a value of each.
+        rank = math.ceil(_threshold(name, initial, final, keep_fraction))
+        parts = [(part, _score(part, initial, final).sort().values[rank]) for part in _JOINT[name]]
+    else:
+        parts = [(name, _threshold(name, initial, final, keep_fraction))]
+    return lambda w_i, w_f: torch.stack(
+        [_score(part, w_i, w_f) - threshold for part, threshold in parts]
+    ).amin(0)
+
+
+def kept(name: str, initial: Tensor, final: Tensor, keep_fraction: float) -> Tensor:
+    """The mask, ``[n]``, that the library itself makes of these weights by this criterion."""
+    score = _score(name, initial, final)
+    count = pruning.kept_count(len(initial), keep_fraction)
+    return pruning.prune(score[None], torch.ones_like(score, dtype=torch.bool)[None], count)[0]
+
+
+def _threshold(name: str, initial: Tensor, final: Tensor, keep_fraction: float) -> float:
+    """The lowest score that is kept."""
+    mask = kept(name, initial, final, keep_fraction)
+    return _score(name, initial, final)[mask].min().item()
+
+
+def _score(name: str, initial: Tensor, final: Tensor) -> Tensor:
+    """The criterion's score of each weight, in float64, of any shape."""
+    w_i, w_f = initial.double().reshape(1, -1), final.double().reshape(1, -1)
+
+    def no_gradient() -> Tensor:
+        raise UserError(f"{name} is no function of w_i and w_f: it has no region to draw")
+
+    evidence = criteria.Evidence(
+        initial=w_i,
+        final=w_f,
+        alive=torch.ones_like(w_i, dtype=torch.bool),
+        uniform=no_gradient,
+        gradient=no_gradient,
+    )
+    return criteria.find(name).score(evidence).reshape(initial.shape)
+
+
+@look
+def criterion_regions(
+    initial: np.ndarray,
+    final: np.ndarray,
+    keep_fraction: float,
+    names: Sequence[str] = criteria.PAPER,
+    columns: int = 3,
+    points: int = 1_000,
+) -> Figure:
+    """Each criterion as a region of the (w_i, w_f) plane, over weights that were really trained.
+
+    ``initial`` and ``final`` are ``[n]``, one layer's weights; all of them set the thresholds, and
+    the first ``points`` are drawn: kept ones in colour, pruned ones grey. A criterion without a
+    region (random) shows only the weights that it happens to keep.
+    """
+    w_i, w_f = (torch.as_tensor(np.asarray(values)).double() for values in (initial, final))
+    reach = 1.05 * max(w_i.abs().max().item(), w_f[:points].abs().quantile(0.998).item())
+    line = torch.linspace(-reach, reach, 301, dtype=torch.float64)
+    grid_f, grid_i = torch.meshgrid(line, line, indexing="ij")
+    rows = math.ceil(len(names) / columns)
+    size = WIDTH / columns
+    figure, axes = pyplot.subplots(
+        rows,
+        columns,
+        figsize=(WIDTH, rows * (size - 0.02) + 0.3),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, names, strict=False):
+        color = BLACK if name == "random" else style(name).color
+        if name == "random":
+            generator = torch.Generator().manual_seed(0)
+            mask = torch.rand(len(w_i), generator=generator) < keep_fraction
+        else:
+            margin = criterion_margin(name, w_i, w_f, keep_fraction)
+            mask = margin(w_i, w_f) >= 0
+            height = margin(grid_i, grid_f).numpy()
+            ax.contourf(
+                line, line, height, levels=[0, np.inf], colors=[color], alpha=0.16, extend="neither"
+            )
+            ax.contour(line, line, height, levels=[0], colors=[color], linewidths=1)
+        _scatter(ax, w_i[:points], w_f[:points], mask[:points], color)
+        ax.set_title(name, fontsize=9.5 if columns > 2 else 11, pad=4)
+        ax.set_xlim(-reach, reach)
+        ax.set_ylim(-reach, reach)
+        ax.set_aspect("equal")
+        ax.grid(False)
+        ax.axhline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
+        ax.axvline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
+        ax.locator_params(nbins=4)
+        ax.tick_params(labelsize=9)
+    figure.supxlabel("initial weight $w_i$", fontsize=11)
+    figure.supylabel("final weight $w_f$", fontsize=11)
+    return figure
+
+
+def _scatter(ax: Axes, w_i: Tensor, w_f: Tensor, mask: Tensor, color: str) -> None:
+    """Pruned weights grey, kept ones in colour and above them; a collection each, in that order."""
+    for which, shade, alpha in ((~mask, "#9A9A9A", 0.35), (mask, color, 0.75)):
+        ax.scatter(w_i[which], w_f[which], s=4, color=shade, alpha=alpha, linewidths=0)
