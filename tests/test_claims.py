@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot
 from scipy import stats
 
-from dltlib import claims, cli, plans, records
+from dltlib import claims, cli, figures, plans, records
 from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from dltlib.errors import UserError
 from dltlib.records import Record
@@ -606,3 +607,31 @@ def test_the_command_names_valid_choices_and_damage(shelf, capsys) -> None:
     (shelf / "zeros-fc-cpu.parquet").write_bytes(b"cut short")
     assert cli.main(["claims"]) == 2
     assert "zeros-fc-cpu.parquet is not the table" in capsys.readouterr().err
+
+
+# --- the scorecard's figure ---------------------------------------------------------------------
+
+
+def test_distances_are_measured_from_the_threshold() -> None:
+    results = [claims.judge(name, ALL_TRUE) for name in ("criteria-1", "supermask-3", "zeros-2")]
+    results.append(claims.judge("zeros-1", {}))  # has nothing to draw
+    known = figures.distances(results)
+    assert len(known) == sum(len(result.parts) for result in results[:3])
+    assert known.groupby("claim")["weakest"].sum().eq(1).all()
+    assert (known["low"] > 0).all()  # all reproduced
+    learned = known[known["claim"] == "supermask-3"]
+    # The paper's 95.3 - 79.3 and 96.4 - 86.3, both less the 5 points that "far better" asks for.
+    assert learned["paper"].tolist() == pytest.approx([11.0, 5.1])
+    assert known[known["claim"] == "criteria-1"]["paper"].isna().all()
+
+
+@pytest.mark.parametrize("records_there", [True, False])
+def test_the_figure_shows_every_claim_and_the_networks_there_are(records_there: bool) -> None:
+    known = ALL_TRUE if records_there else {}
+    figure = figures.scorecard([claims.judge(name, known) for name in claims.CLAIMS])
+    (ax,) = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(claims.CLAIMS)
+    (legend,) = figure.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown == (["FC"] if records_there else []) + ["the paper's figure"]
+    pyplot.close(figure)
