@@ -8,8 +8,10 @@ import hashlib
 import json
 import math
 import platform
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -20,6 +22,9 @@ from dltlib.errors import UserError
 from dltlib.networks import Network
 from dltlib.plans import Plan, Replica
 from dltlib.runners import Progress
+
+if TYPE_CHECKING:
+    import pandas
 
 
 def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:
@@ -92,6 +97,21 @@ def run(
             pass
         parts.append(checkpoint)
     return gather(plan, parts, describe_device(device))
+
+
+def table(plan: Plan, device: torch.device | str = "cpu") -> "pandas.DataFrame":
+    """Run a plan and return the table of its record, leaving nothing behind: for trying things.
+
+    No earlier run is resumed and no record read, so this is for small plans. Columns are those of
+    `records.COLUMNS` that the experiment measures.
+    """
+    device = torch.device(device)
+    with tempfile.TemporaryDirectory() as directory:
+        checkpoint = Checkpoint.open(Path(directory) / "shard.safetensors", plan.hash())
+        dataset = load_dataset(plan).to(device)
+        for _ in rounds(plan, plan.replicas(), checkpoint, device, dataset):
+            pass
+    return records.as_table(checkpoint.rows)
 
 
 def division(plan: Plan, fitting: int) -> int:

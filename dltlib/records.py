@@ -128,12 +128,7 @@ def write(
     The manifest is written last: a crash in between leaves a pair that `read` rejects, never one
     that lies.
     """
-    table = pd.DataFrame(rows)
-    unknown = set(table.columns) - set(COLUMNS)
-    if unknown:
-        raise KeyError(f"columns without a description in records.COLUMNS: {sorted(unknown)}")
-    table = table[[column for column in COLUMNS if column in table.columns]]
-    table = table.sort_values(KEY, kind="stable", ignore_index=True)
+    table = as_table(rows)
     target = directory / f"{name}.parquet"
     replace_file(target, lambda temporary: table.to_parquet(temporary, index=False))
     manifest = {
@@ -148,6 +143,16 @@ def write(
     text = json.dumps(manifest, indent=2) + "\n"
     replace_file(directory / f"{name}.json", lambda temporary: temporary.write_text(text))
     return target
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows as a record holds them: columns in the order of `COLUMNS`, sorted by `KEY`."""
+    table = pd.DataFrame(rows)
+    unknown = set(table.columns) - set(COLUMNS)
+    if unknown:
+        raise KeyError(f"columns without a description in records.COLUMNS: {sorted(unknown)}")
+    table = table[[column for column in COLUMNS if column in table.columns]]
+    return table.sort_values(KEY, kind="stable", ignore_index=True)
 
 
 def write_arrays(directory: Path, name: str, arrays: Mapping[str, Tensor]) -> Path:
