@@ -602,9 +602,9 @@ def start_scatter(
     """What each mask-1 action starts kept weights from, against the values they were drawn as.
 
     ``initial`` and every array of ``starts`` are ``[n]``: the kept weights of one layer, of which
-    the first ``points`` are drawn. Filled dots kept the sign of w_i, open ones did not; the title
-    says how many of all kept it. A panel each, in the order of ``starts``; the first, rewinding,
-    has its column to itself.
+    ``points`` are drawn. Filled dots kept the sign of w_i, open ones did not; the title says how
+    many of all kept it. A panel each, in the order of ``starts``; the first, rewinding, has its
+    column to itself.
     """
     others = list(starts)[1:]
     rows = math.ceil(len(others) / (columns - 1))
@@ -624,7 +624,7 @@ def start_scatter(
     for ax, (name, start) in zip((first[0], *rest), starts.items(), strict=False):
         kept_sign = np.signbit(start) == np.signbit(initial)
         color = style(f"large_final/{name}/zero").color
-        some = slice(points)
+        some = _evenly(len(initial), points)
         for which, face in ((kept_sign[some], color), (~kept_sign[some], "none")):
             ax.scatter(
                 initial[some][which],
@@ -673,13 +673,13 @@ def fate_scatter(
 ) -> Figure:
     """What mask-0 actions make of each weight, in the (w_i, w_f) plane: colours are `FATES`.
 
-    All arrays ``[n]``, of one layer; ``outcomes`` holds `fates` under each action's name. The
-    first ``points`` weights are drawn. Between the diagonals that fall and rise to either side of
-    the w_i axis lie the weights that training moved towards zero.
+    All arrays ``[n]``, of one layer; ``outcomes`` holds `fates` under each action's name, and
+    ``points`` weights are drawn. Left and right of where the diagonals cross, |w_f| < |w_i|: there
+    lie the weights that training moved towards zero.
     """
     rows = math.ceil((len(outcomes) + 1) / columns)  # the last place is the legend's
     size = WIDTH / columns
-    some = slice(points)
+    some = _evenly(len(initial), points)
     reach = 1.05 * max(np.abs(initial).max(), np.quantile(np.abs(final[some]), 0.998))
     figure, axes = pyplot.subplots(
         rows,
@@ -713,6 +713,12 @@ def fate_scatter(
     figure.supxlabel("initial weight $w_i$", fontsize=11)
     figure.supylabel("final weight $w_f$", fontsize=11)
     return figure
+
+
+def _evenly(count: int, points: int) -> np.ndarray:
+    """At most that many of ``count`` places, evenly spaced: a layer's first weights would all
+    belong to its first input, which may be a pixel that is always dark."""
+    return np.linspace(0, count - 1, min(count, points)).astype(int)
 
 
 def _plane(ax: Axes, reach: float) -> None:
@@ -965,7 +971,8 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
         ax.set_title(names[arm], loc="left")
         ax.set_ylim(-3, 103)
         density_axis(ax, label="")
-    figure.supxlabel("weights left (%)", fontsize=11)
+    for ax in axes[-1]:
+        ax.set_xlabel("weights left (%)")
     figure.supylabel("moving to zero (%)", fontsize=11)
     handles = [
         pyplot.Line2D([], [], color=GREY, linestyle=line, label=label) for _, line, label in lines
