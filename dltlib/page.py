@@ -114,6 +114,21 @@ def table(
     )
 
 
+def difference(mean: float, low: float, high: float) -> str:
+    """A difference of two shares in words, to glue: in percentage points, with its 95 % interval.
+
+    An end that is not a number (a single seed has no interval) leaves the interval out.
+
+    >>> difference(-0.012, -0.02, -0.004)
+    '1.20 points below (95 % interval −2.00 to −0.40)'
+    """
+    words = f"{abs(100 * mean):.2f} points {'below' if mean < 0 else 'above'}"
+    if math.isnan(low) or math.isnan(high):
+        return words
+    ends = " to ".join(f"{100 * end:+.2f}".replace("-", "\N{MINUS SIGN}") for end in (low, high))
+    return f"{words} (95 % interval {ends})"
+
+
 def glue(**values: bool | int | float | str) -> None:
     """Name values for the prose: ``{glue:text}`name:.1f`` shows one where it is written.
 

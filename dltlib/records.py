@@ -60,11 +60,21 @@ class Record:
         """The full configuration that was run."""
         return self.manifest["plan"]
 
+    def scale(self) -> str:
+        """Network and data, and what of them is reduced: "conv2/cifar10, width 0.125, ..."."""
+        plan = self.plan
+        words = [f"{plan['network']}/{plan['dataset']}"]
+        if plan["width"] != 1:
+            words.append(f"width {plan['width']:g}")
+        if plan["train_images"] is not None:
+            words.append(f"{plan['train_images']:,} training images")
+        return ", ".join(words)
+
     def provenance(self) -> str:
         """One sentence for a caption: scale, device, versions, date, commit and command."""
         plan, manifest = self.plan, self.manifest
         return (
-            f"{plan['experiment']} on {plan['network']}/{plan['dataset']}, preset "
+            f"{plan['experiment']} on {self.scale()}, preset "
             f"{plan['preset']}: {plan['seeds']} seeds, {plan['epochs']} epochs a training; "
             f"{manifest['device']}, torch {manifest['versions']['torch']}, "
             f"{manifest['finished'][:10]}, commit {_abbreviate(manifest['commit'])}. "
