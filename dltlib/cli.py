@@ -73,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--at-once", type=int, metavar="R", help="replicas side by side (default: what fits)"
     )
+    run.add_argument(
+        "--dask",
+        metavar="ADDRESS",
+        help="hand shards of replicas to the Dask scheduler there; 'local' starts a local cluster",
+    )
     run.add_argument("--force", action="store_true", help="run again from the start")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     overrides = run.add_argument_group("overrides of the preset")
@@ -116,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dltlib import experiments, plans, progress
+    from dltlib import cluster, experiments, plans, progress
 
     overrides = {
         name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None
@@ -133,7 +138,12 @@ def _run(options: argparse.Namespace) -> None:
     dataset = experiments.load_dataset(plan)
     total = experiments.total_iterations(plan, dataset)
     with progress.bar(plan.name, total, plan.rounds or plan.epochs, options.quiet) as report:
-        target = experiments.run(plan, device, dataset, options.at_once, report, options.force)
+        if options.dask:
+            target = cluster.run(
+                plan, options.dask, options.device, options.at_once, report, options.force
+            )
+        else:
+            target = experiments.run(plan, device, dataset, options.at_once, report, options.force)
     print(f"{plan.name}: {target}")
 
 

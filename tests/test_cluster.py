@@ -1,0 +1,106 @@
+"""Dask runs against local ones, on a real cluster of processes, one of them killed."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from dltlib import cli, cluster, experiments, plans
+from dltlib.errors import UserError
+
+distributed = pytest.importorskip("distributed")
+
+ARMS = ("large_final", "random/reinit", "movement/rewind/freeze_init")
+
+
+@pytest.fixture
+def plan() -> plans.Plan:
+    return plans.plan("criteria", seeds=2, rounds=3, epochs=2, arms=ARMS)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A function that sends runs and records to a directory of their own."""
+
+    def use(name: str) -> Path:
+        monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path / name / "runs"))
+        monkeypatch.setenv("DLTLIB_RECORDS", str(tmp_path / name / "records"))
+        return tmp_path / name
+
+    return use
+
+
+def test_same_record_though_a_worker_is_killed(plan: plans.Plan, place) -> None:
+    place("alone")
+    expected = experiments.run(plan).read_bytes()
+
+    place("cluster")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as local:
+        result: list[Path] = []
+        rounds: list[int] = []
+        thread = threading.Thread(
+            target=lambda: result.append(
+                cluster.run(
+                    plan,
+                    local.scheduler_address,
+                    at_once=1,
+                    progress=lambda done, accuracy, round_: rounds.append(round_),
+                )
+            )
+        )
+        thread.start()
+        while len(rounds) < 2:  # something is under way and something is done
+            assert thread.is_alive(), "the run ended before a worker could be killed"
+            time.sleep(0.01)
+        victim = next(iter(local.workers.values()))
+        os.kill(victim.pid, signal.SIGKILL)
+        thread.join(timeout=300)
+    assert result, "the run did not end"
+    assert result[0].read_bytes() == expected
+    # Every round of every shard was reported once: the lost one ran again, no other did.
+    assert len(rounds) == len(plan.replicas()) * (plan.rounds + 1)
+
+
+def test_goes_on_from_the_checkpoints_of_a_stopped_caller(plan: plans.Plan, place) -> None:
+    place("alone")
+    expected = experiments.run(plan).read_bytes()
+
+    place("cluster")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as local:
+        seen = []
+
+        def stop_early(done: int, accuracy: float, round_: int) -> None:
+            seen.append(round_)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            cluster.run(plan, local.scheduler_address, at_once=3, progress=stop_early)
+        again = []
+        target = cluster.run(
+            plan, local.scheduler_address, at_once=3, progress=lambda *what: again.append(what)
+        )
+
+        local.scale(0)
+        while local.scheduler.workers:
+            time.sleep(0.05)
+        with pytest.raises(UserError, match="no workers"):
+            cluster.run(plan, local.scheduler_address, force=True)
+    assert target.read_bytes() == expected
+    shards = -(-len(plan.replicas()) // 3)
+    assert len(again) == shards * (plan.rounds + 1) - len(seen)
+
+
+def test_no_scheduler_is_one_clear_error(place, capsys: pytest.CaptureFixture) -> None:
+    place("nowhere")
+    with pytest.raises(UserError, match="no Dask scheduler answers"):
+        cluster.run(plans.plan("criteria", seeds=1), "tcp://127.0.0.1:9")
+    assert cli.main(["run", "criteria", "--seeds", "1", "--dask", "no such address"]) == 2
+    assert capsys.readouterr().err.count("dltlib: error:") == 1
