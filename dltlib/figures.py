@@ -447,40 +447,65 @@ def criterion_regions(
     region (random) shows only the weights that it happens to keep.
     """
     w_i, w_f = (torch.as_tensor(np.asarray(values)).double() for values in (initial, final))
-    reach = 1.05 * max(w_i.abs().max().item(), w_f[:points].abs().quantile(0.998).item())
-    line = torch.linspace(-reach, reach, 301, dtype=torch.float64)
-    grid_f, grid_i = torch.meshgrid(line, line, indexing="ij")
-    rows = math.ceil(len(names) / columns)
-    size = WIDTH / columns
+    panels = [(name, name, keep_fraction) for name in names]
+    return _region_panels(w_i, w_f, panels, columns, points)
+
+
+@look
+def region_series(
+    initial: np.ndarray,
+    final: np.ndarray,
+    name: str,
+    keep_fractions: Sequence[float],
+    points: int = 1_000,
+) -> Figure:
+    """One criterion's region at several keep fractions, side by side; see `criterion_regions`."""
+    w_i, w_f = (torch.as_tensor(np.asarray(values)).double() for values in (initial, final))
+    panels = [(f"keep {percent(share)}", name, share) for share in keep_fractions]
+    return _region_panels(w_i, w_f, panels, len(panels), points)
+
+
+def _region_panels(
+    w_i: Tensor, w_f: Tensor, panels: Sequence[tuple[str, str, float]], columns: int, points: int
+) -> Figure:
+    """A grid of panels, each a title, a criterion and a keep fraction."""
+    rows = math.ceil(len(panels) / columns)
     figure, axes = pyplot.subplots(
         rows,
         columns,
-        figsize=(WIDTH, rows * (size - 0.02) + 0.3),
+        figsize=(WIDTH, rows * (WIDTH / columns - 0.02) + 0.3),
         sharex=True,
         sharey=True,
         squeeze=False,
     )
-    for ax in axes.flat[len(names) :]:
+    for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()
-    for ax, name in zip(axes.flat, names, strict=False):
-        color = BLACK if name == "random" else style(name).color
-        if name == "random":
-            generator = torch.Generator().manual_seed(0)
-            mask = torch.rand(len(w_i), generator=generator) < keep_fraction
-        else:
-            margin = criterion_margin(name, w_i, w_f, keep_fraction)
-            mask = margin(w_i, w_f) >= 0
-            height = margin(grid_i, grid_f).numpy()
-            ax.contourf(
-                line, line, height, levels=[0, np.inf], colors=[color], alpha=0.16, extend="neither"
-            )
-            ax.contour(line, line, height, levels=[0], colors=[color], linewidths=1)
-        _scatter(ax, w_i[:points], w_f[:points], mask[:points], color)
-        ax.set_title(name, fontsize=9.5 if columns > 2 else 11, pad=4)
+    reach = 1.05 * max(w_i.abs().max().item(), w_f[:points].abs().quantile(0.998).item())
+    for ax, (title, name, keep_fraction) in zip(axes.flat, panels, strict=False):
+        _draw_region(ax, name, w_i, w_f, keep_fraction, points, reach)
+        ax.set_title(title, fontsize=9.5, pad=4)
         _plane(ax, reach)
     figure.supxlabel("initial weight $w_i$", fontsize=11)
     figure.supylabel("final weight $w_f$", fontsize=11)
     return figure
+
+
+def _draw_region(
+    ax: Axes, name: str, w_i: Tensor, w_f: Tensor, keep_fraction: float, points: int, reach: float
+) -> None:
+    color = BLACK if name == "random" else style(name).color
+    if name == "random":
+        generator = torch.Generator().manual_seed(0)
+        mask = torch.rand(len(w_i), generator=generator) < keep_fraction
+    else:
+        margin = criterion_margin(name, w_i, w_f, keep_fraction)
+        mask = margin(w_i, w_f) >= 0
+        line = torch.linspace(-reach, reach, 301, dtype=torch.float64)
+        grid_f, grid_i = torch.meshgrid(line, line, indexing="ij")
+        height = margin(grid_i, grid_f).numpy()
+        ax.contourf(line, line, height, levels=[0, np.inf], colors=[color], alpha=0.16)
+        ax.contour(line, line, height, levels=[0], colors=[color], linewidths=1)
+    _scatter(ax, w_i[:points], w_f[:points], mask[:points], color)
 
 
 def _scatter(ax: Axes, w_i: Tensor, w_f: Tensor, mask: Tensor, color: str) -> None:
@@ -785,13 +810,15 @@ def share_curves(
 
 
 @look
-def accuracy_panels(tables: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure:
+def accuracy_panels(
+    tables: Mapping[str, pd.DataFrame], arms: Sequence[str] | None = None, columns: int = 3
+) -> Figure:
     """`accuracy_curves` of several records with the same arms, a panel each under its title."""
     figure, axes = pyplot.subplots(
         len(tables), 1, figsize=(WIDTH, 0.9 + 2.5 * len(tables)), squeeze=False
     )
     for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
-        known = curves(table)
+        known = curves(table, arms)
         draw_curves(ax, known, labels(list(known["arm"].unique())))
         draw_dense(ax, dense_baseline(table))
         ax.legend().remove()
@@ -978,4 +1005,110 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
         pyplot.Line2D([], [], color=GREY, linestyle=line, label=label) for _, line, label in lines
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+# --- the algorithm ----------------------------------------------------------------------------
+
+
+@look
+def unit_pictures(rows: Mapping[str, np.ndarray], reach: float) -> Figure:
+    """Weights into some hidden units as pictures in the shape of the input, a row a stage.
+
+    Every array is ``[units, height, width]``; NaN stands for a pruned weight and is drawn grey. The
+    colours run from -``reach`` (blue) through 0 (white) to ``reach`` (red).
+    """
+    units = len(next(iter(rows.values())))
+    side = (WIDTH - 1.5) / units
+    figure, axes = pyplot.subplots(
+        len(rows), units, figsize=(WIDTH, len(rows) * side + 0.75), squeeze=False
+    )
+    colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#C4C4C4")
+    for line, (title, pictures) in zip(axes, rows.items(), strict=True):
+        for ax, picture in zip(line, pictures, strict=True):
+            image = ax.imshow(picture, cmap=colors, vmin=-reach, vmax=reach)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.grid(False)
+            sns.despine(ax=ax, left=True, bottom=True)
+        line[0].set_ylabel(title, rotation=0, ha="right", va="center", labelpad=8)
+    bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=40, pad=0.02, shrink=0.6)
+    bar.set_label("weight (grey: pruned)")
+    bar.outline.set_visible(False)
+    return figure
+
+
+@look
+def history_curves(
+    iterations: np.ndarray, histories: Mapping[str, np.ndarray], arms: Mapping[str, str]
+) -> Figure:
+    """Validation accuracy while training, mean over the seeds, and where each run was best.
+
+    ``iterations`` is ``[looks]``; every array of ``histories`` ``[looks, seed]``, shares.
+    ``arms`` gives the arm whose style each is drawn in. Dots mark each seed's early-stopping
+    iteration: its first highest validation accuracy.
+    """
+    figure, ax = pyplot.subplots(figsize=(WIDTH, 3.9))
+    for label, history in histories.items():
+        drawn = style(arms[label])
+        (line,) = ax.plot(iterations, 100 * history.mean(1), color=drawn.color, label=label)
+        if drawn.dashes:
+            line.set_dashes(drawn.dashes)
+        best = history.argmax(0)
+        ax.plot(
+            iterations[best],
+            100 * history[best, np.arange(history.shape[1])],
+            "o",
+            color=drawn.color,
+            markersize=5,
+            alpha=0.8,
+        )
+    ax.set_xlabel("iteration")
+    ax.set_ylabel("validation accuracy (%)")
+    legend_below(figure, ax, 3)
+    return figure
+
+
+# --- how much masks have in common ------------------------------------------------------------
+
+
+def overlap(
+    initial: np.ndarray, final: np.ndarray, keep_fraction: float, names: Sequence[str]
+) -> pd.DataFrame:
+    """Of the weights that one criterion (row) keeps, the share that another (column) keeps too.
+
+    As all criteria keep equally many of the weights given, ``[n]``, this is symmetric, and by chance
+    it is ``keep_fraction``.
+    """
+    w_i, w_f = (torch.as_tensor(np.asarray(values)) for values in (initial, final))
+    masks = {name: kept(name, w_i, w_f, keep_fraction) for name in names}
+    return pd.DataFrame(
+        {
+            column: {
+                row: ((masks[row] & masks[column]).sum() / masks[row].sum()).item() for row in names
+            }
+            for column in names
+        }
+    )
+
+
+@look
+def overlap_chart(shares: pd.DataFrame) -> Figure:
+    """`overlap` as a heat map, in percent."""
+    figure, ax = pyplot.subplots(figsize=(WIDTH, 0.56 * WIDTH))
+    sns.heatmap(
+        100 * shares,
+        annot=True,
+        fmt=".0f",
+        cmap="Blues",
+        vmin=0,
+        vmax=100,
+        linewidths=1,
+        cbar=False,
+        annot_kws={"fontsize": 10.5},
+        ax=ax,
+    )
+    ax.tick_params(length=0)
+    ax.set_xticklabels(ax.get_xticklabels(), rotation=30, ha="right")
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
     return figure
