@@ -12,7 +12,7 @@ the batch, in tiles of `TILE_BYTES` (64 columns in float32): as many accumulator
 processor's vector registers hold with some to spare. A weight then costs one scalar load and
 a run of fused multiply-adds with no shuffling, wherever in the layer it sits.
 
-*Biases are weights* of an input that is always one: each layer's activity has a last row of ones.
+*Biases are weights* of an input that is always one: each layer's activity has a first row of ones.
 
 *Two lists*: trained weights first, then weights that are frozen at a value other than zero; the
 second is left out where gradients are taken. Frozen zeros are in neither.
@@ -38,7 +38,10 @@ from torch import Tensor
 
 TILE_BYTES = 256  # one row of a tile: 64 columns of float32 or 32 of float64
 STAGE_BYTES = 8 << 20  # transposed batches kept at a time: they should stay in the shared cache
+CACHED_ROWS = 100  # rows of a tile that fit the first-level cache with something to spare
+SHORTEST_RUN = 24  # weights of one unit in one block, on average: fewer are not worth a block
 PENDING = 1024  # gradients collected before Adam takes them
+SAMPLE = 10_000  # images that decide the order of the pixels
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults
 
 
@@ -50,17 +53,27 @@ class Replica(NamedTuple):
     momentum: np.ndarray  # Adam's first and second moments, of the trained ones
     variance: np.ndarray
     columns: np.ndarray  # the input that each value multiplies
-    pointers: np.ndarray  # list[bounds[l, k] + block * units + unit] is where its values begin
-    lists: np.ndarray  # [2, layer, 2]: offset into `pointers` and number of blocks
-    back_values: np.ndarray  # the same weights without biases, ordered by input instead
-    back_order: np.ndarray  # where each of them is in `values`
+    pointers: np.ndarray  # where the values of each block and unit begin, and the last ones end
+    lists: np.ndarray  # [2, layer, 2]: trained or frozen; place in `pointers`, number of blocks
+    back_values: np.ndarray  # above the first layer: the weights once more, ordered by input
+    back_order: np.ndarray  # where each of the trained ones among them is in `values`
     back_columns: np.ndarray  # the unit that each belongs to
     back_pointers: np.ndarray
-    back_lists: np.ndarray  # [2, layer]: offset into `back_pointers`
-    activity: np.ndarray  # every layer's [tile, feature + 1, column]
+    back_lists: np.ndarray  # [2, layer]: place in `back_pointers`
+    activity: np.ndarray  # every layer's [tile, 1 + feature, column], ones in the first row
+    lit: np.ndarray  # [tile]: the pixels from here on are dark in all its images
     errors: np.ndarray  # gradient of the loss with respect to `activity`, same layout
     offsets: np.ndarray  # where each layer begins in `activity`
     scratch: np.ndarray  # gradients of the weights that Adam has not yet been given
+
+
+def _compiled(function: Callable) -> Callable:
+    """Compile at the first call, and keep the result on disk where there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(**options, cache=True)(function)
+    except RuntimeError:  # neither the package nor the user's cache directory can be written
+        return njit(**options)(function)
 
 
 def _vector(dtype: types.Float) -> tuple[ir.Type, int]:
@@ -97,34 +110,44 @@ def _splat(builder: Any, value: Any, count: int) -> Any:
 @intrinsic
 def _accumulate(
     typing: Any, target: Any, at: Any, source: Any, origin: Any, columns: Any, values: Any,
-    start: Any, stop: Any,
+    start: Any, stop: Any, fresh: Any, gate: Any, gate_at: Any,
 ) -> Any:  # fmt: skip
-    """target[at : at + lanes] += sum over k of values[k] * source[origin + lanes * columns[k] :].
+    """target[at:] += sum over k of values[k] * source[origin + lanes * columns[k] :], one row each.
 
-    Written in LLVM's terms because it must keep the whole row in registers throughout.
+    Written in LLVM's terms because it must keep the whole row in registers throughout. ``fresh``:
+    begin at zero. ``gate_at`` >= 0: at the end let through only where gate[gate_at:] is positive,
+    the result itself serving as gate if ``gate_at`` is ``at`` and ``gate`` is ``target``.
     """
-    signature = types.void(target, at, source, origin, columns, values, start, stop)
+    signature = types.void(
+        target, at, source, origin, columns, values, start, stop, fresh, gate, gate_at
+    )
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kinds = signature.args
         element, lanes = _vector(kinds[0].dtype)
         width = kinds[0].dtype.bitwidth // 8
-        row = ir.VectorType(element, lanes)
-        target, source, columns, values = (
-            _data(context, builder, kinds[i], arguments[i]) for i in (0, 2, 4, 5)
+        row, i64 = ir.VectorType(element, lanes), ir.IntType(64)
+        target, source, columns, values, gate = (
+            _data(context, builder, kinds[i], arguments[i]) for i in (0, 2, 4, 5, 9)
         )
-        at, origin, start, stop = (arguments[i] for i in (1, 3, 6, 7))
+        at, origin, start, stop, fresh, gate_at = (arguments[i] for i in (1, 3, 6, 7, 8, 10))
+        zero = ir.Constant(row, None)
         source = builder.gep(source, [origin])
         place = builder.bitcast(builder.gep(target, [at]), row.as_pointer())
         total = cgutils.alloca_once(builder, row)
-        builder.store(builder.load(place, align=width), total)
-        with cgutils.for_range_slice(builder, start, stop, ir.IntType(64)(1)) as (k, _):
-            column = builder.sext(builder.load(builder.gep(columns, [k])), ir.IntType(64))
-            index = builder.mul(column, ir.IntType(64)(lanes))
+        builder.store(zero, total)
+        with builder.if_then(builder.not_(fresh)):
+            builder.store(builder.load(place, align=width), total)
+        with cgutils.for_range_slice(builder, start, stop, i64(1)) as (k, _):
+            column = builder.sext(builder.load(builder.gep(columns, [k])), i64)
             weight = _splat(builder, builder.load(builder.gep(values, [k])), lanes)
-            inputs = _load(builder, source, index, row, width)
+            inputs = _load(builder, source, builder.mul(column, i64(lanes)), row, width)
             builder.store(_multiply_add(builder, row, weight, inputs, builder.load(total)), total)
         builder.store(builder.load(total), place, align=width)
+        with builder.if_then(builder.icmp_signed(">=", gate_at, i64(0))):
+            # Not max(0, x): what is not a number must stay so, for the loss to show it.
+            closed = builder.fcmp_ordered("<=", _load(builder, gate, gate_at, row, width), zero)
+            builder.store(builder.select(closed, zero, builder.load(total)), place, align=width)
         return context.get_dummy_value()
 
     return signature, generate
@@ -201,64 +224,132 @@ def _correlate(
     return signature, generate
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _stage(images: np.ndarray, members: np.ndarray, order: np.ndarray, staged: np.ndarray) -> None:
+@intrinsic
+def _turn(
+    typing: Any, images: Any, origins: Any, first: Any, pixel: Any, tile: Any, rows: Any,
+    column: Any,
+) -> Any:  # fmt: skip
+    """Transpose the bytes of 16 pixels of 16 images.
+
+    images[origins[first + i] + pixel + j] becomes tile[rows[pixel + j] + column + i]; an image
+    with a negative origin is dark.
+    """
+    signature = types.void(images, origins, first, pixel, tile, rows, column)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        kinds = signature.args
+        images, origins, tile, rows = (
+            _data(context, builder, kinds[i], arguments[i]) for i in (0, 1, 4, 5)
+        )
+        first, pixel, column = (arguments[i] for i in (2, 3, 6))
+        i32, i64, sixteen = ir.IntType(32), ir.IntType(64), ir.VectorType(ir.IntType(8), 16)
+        vectors = []
+        for i in range(16):
+            origin = builder.load(builder.gep(origins, [builder.add(first, i64(i))]))
+            none = builder.icmp_signed("<", origin, i64(0))
+            place = builder.add(builder.select(none, i64(0), origin), pixel)
+            pixels = _load(builder, images, place, sixteen, 1)
+            vectors.append(builder.select(none, ir.Constant(sixteen, None), pixels))
+        # Interleaving vector i with i + 8, four times over, turns rows into columns.
+        halves = [
+            ir.Constant(ir.VectorType(i32, 16), [x for j in range(8) for x in (h + j, h + j + 16)])
+            for h in (0, 8)
+        ]
+        for _ in range(4):
+            vectors = [
+                builder.shuffle_vector(vectors[i], vectors[i + 8], half)
+                for i in range(8)
+                for half in halves
+            ]
+        for j, vector in enumerate(vectors):
+            row = builder.load(builder.gep(rows, [builder.add(pixel, i64(j))]))
+            place = builder.gep(tile, [builder.add(row, column)])
+            builder.store(vector, builder.bitcast(place, sixteen.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@_compiled
+def _stage(images: np.ndarray, members: np.ndarray, rank: np.ndarray, staged: np.ndarray) -> None:
     """Gather tiles of images and turn them round: ``staged[tile, feature, column]``, as bytes.
 
-    ``members[tile, column]`` says which image, or -1 for none. ``order`` lists the pixels from
-    the most often lit to the least. Replicas that see the same data share this work.
+    ``members[tile, column]`` says which image, or -1 for none; ``rank`` is each pixel's feature.
+    Replicas that see the same data share this work.
     """
-    for tile in range(members.shape[0]):
-        for column in range(members.shape[1]):
-            if members[tile, column] < 0:
-                staged[tile, :, column] = 0
-            else:
-                image = images[members[tile, column]]
-                for feature in range(order.size):
-                    staged[tile, feature, column] = image[order[feature]]
+    tiles, features, lanes = staged.shape
+    pixels, rows, origins = images.reshape(-1), rank * lanes, members * features
+    for tile in range(tiles):
+        here, begins = staged[tile].reshape(-1), origins[tile]
+        if features < 16:
+            for column in range(lanes):
+                for pixel in range(features):
+                    lit = pixels[begins[column] + pixel] if begins[column] >= 0 else 0
+                    here[rows[pixel] + column] = lit
+            continue
+        for column in range(0, lanes, 16):
+            for pixel in range(0, features, 16):
+                # The last sixteen overlap the ones before.
+                _turn(pixels, begins, column, min(pixel, features - 16), here, rows, column)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
+def _load_tile(net: Replica, staged: np.ndarray, tile: int, lanes: int) -> None:
+    """Bytes to numbers, up to the last pixel that is lit in any image of the tile."""
+    words = staged.view(np.uint64)
+    end = words.size
+    while end > 0 and words[end - 1] == 0:
+        end -= 1
+    lit = (8 * end + lanes - 1) // lanes
+    net.lit[tile] = lit
+    start = net.offsets[0] + (tile * (net.sizes[0] + 1) + 1) * lanes
+    inputs = net.activity[start : start + lit * lanes]
+    scale = net.values.dtype.type(1.0 / 255.0)
+    for i in range(inputs.size):
+        inputs[i] = np.float32(staged[i]) * scale
+
+
+@_compiled
+def _stop(net: Replica, layer: int, tile: int, start: int, stop: int) -> int:
+    """End of the run of values whose inputs are lit."""
+    if layer == 0:
+        while stop > start and net.columns[stop - 1] > net.lit[tile]:
+            stop -= 1
+    return stop
+
+
+@_compiled
 def _forward(net: Replica, tile: int, lanes: int) -> None:
     """Activity of every layer from that of the input, for one tile."""
     layers = net.sizes.size - 1
     for layer in range(layers):
-        source = net.offsets[layer] + tile * (net.sizes[layer] + 1) * lanes
-        target = net.offsets[layer + 1] + tile * (net.sizes[layer + 1] + 1) * lanes
         units = net.sizes[layer + 1]
-        net.activity[target : target + units * lanes] = 0
+        source = net.offsets[layer] + tile * (net.sizes[layer] + 1) * lanes
+        target = net.offsets[layer + 1] + (tile * (units + 1) + 1) * lanes
         for kind in range(2):
             first, blocks = net.lists[kind, layer]
+            ends = kind == 1 or net.lists[1, layer, 1] == 0  # the last list there is
             for block in range(blocks):
+                rectify = ends and block == blocks - 1 and layer < layers - 1
                 for unit in range(units):
                     p = first + block * units + unit
+                    start = net.pointers[p]
+                    stop = _stop(net, layer, tile, start, net.pointers[p + 1])
+                    row = target + unit * lanes
                     _accumulate(
-                        net.activity, target + unit * lanes, net.activity, source,
-                        net.columns, net.values, net.pointers[p], net.pointers[p + 1],
+                        net.activity, row, net.activity, source, net.columns, net.values, start,
+                        stop, kind + block == 0, net.activity, row if rectify else -1,
                     )  # fmt: skip
-        if layer < layers - 1:
-            for i in range(target, target + units * lanes):
-                # Not max(0, x): what is not a number must stay so, for the loss to show it.
-                if net.activity[i] < 0:
-                    net.activity[i] = 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _load_tile(net: Replica, staged: np.ndarray, tile: int, lanes: int) -> None:
-    start = net.offsets[0] + tile * (net.sizes[0] + 1) * lanes
-    scale = net.values.dtype.type(1.0 / 255.0)
-    for i in range(net.sizes[0] * lanes):
-        net.activity[start + i] = staged[i] * scale
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _loss(net: Replica, labels: np.ndarray, lanes: int) -> float:
     """Mean softmax cross entropy over the batch; leaves its gradient in the last errors."""
     classes, last = net.sizes[-1], net.sizes.size - 1
     total = 0.0
     for position in range(labels.size):
         tile, column = position // lanes, position % lanes
-        at = net.offsets[last] + tile * (classes + 1) * lanes + column
+        at = net.offsets[last] + (tile * (classes + 1) + 1) * lanes + column
         highest = net.activity[at]
         for unit in range(1, classes):
             highest = max(highest, net.activity[at + unit * lanes])
@@ -275,44 +366,42 @@ def _loss(net: Replica, labels: np.ndarray, lanes: int) -> float:
     return total / labels.size
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _backward(net: Replica, layer: int, tile: int, lanes: int) -> None:
     """Errors of a layer's input from those of its output."""
-    target = net.offsets[layer] + tile * (net.sizes[layer] + 1) * lanes
-    source = net.offsets[layer + 1] + tile * (net.sizes[layer + 1] + 1) * lanes
     units = net.sizes[layer]
-    net.errors[target : target + units * lanes] = 0
+    target = net.offsets[layer] + (tile * (units + 1) + 1) * lanes
+    source = net.offsets[layer + 1] + (tile * (net.sizes[layer + 1] + 1) + 1) * lanes
     for kind in range(2):
         first = net.back_lists[kind, layer]
-        if net.back_pointers[first] == net.back_pointers[first + units]:
-            continue
+        if kind == 1 and net.lists[1, layer, 1] == 0:
+            break
+        ends = kind == 1 or net.lists[1, layer, 1] == 0
         for unit in range(units):
+            row = target + unit * lanes
             _accumulate(
-                net.errors, target + unit * lanes, net.errors, source, net.back_columns,
-                net.back_values, net.back_pointers[first + unit], net.back_pointers[first + unit + 1],
+                net.errors, row, net.errors, source, net.back_columns, net.back_values,
+                net.back_pointers[first + unit], net.back_pointers[first + unit + 1],
+                kind == 0, net.activity, row if ends else -1,
             )  # fmt: skip
-    for i in range(target, target + units * lanes):
-        if net.activity[i] <= 0:
-            net.errors[i] = 0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _adam(net: Replica, start: int, stop: int, rate: float, correction: float) -> None:
     """torch.optim.Adam's update of values[start:stop] by the gradients in `scratch`."""
     kind = net.values.dtype.type
     one, two = kind(1 - BETA1), kind(1 - BETA2)
     keep, rate, correction, epsilon = kind(BETA2), kind(rate), kind(correction), kind(EPSILON)
-    for i in range(stop - start):
-        gradient = net.scratch[i]
-        momentum = net.momentum[start + i]
-        momentum += one * (gradient - momentum)
-        variance = keep * net.variance[start + i] + two * gradient * gradient
-        net.momentum[start + i] = momentum
-        net.variance[start + i] = variance
-        net.values[start + i] -= rate * momentum / (np.sqrt(variance) * correction + epsilon)
+    # Slices, because a loop from zero over an array's own length is what numba vectorises.
+    values, gradients = net.values[start:stop], net.scratch[: stop - start]
+    momenta, variances = net.momentum[start:stop], net.variance[start:stop]
+    for i in range(values.size):
+        momenta[i] += one * (gradients[i] - momenta[i])
+        variances[i] = keep * variances[i] + two * gradients[i] * gradients[i]
+        values[i] -= rate * momenta[i] / (np.sqrt(variances[i]) * correction + epsilon)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _update(
     net: Replica, layer: int, tiles: int, lanes: int, rate: float, correction: float
 ) -> None:
@@ -326,18 +415,22 @@ def _update(
             start, stop = net.pointers[p], net.pointers[p + 1]
             for tile in range(tiles):
                 source = net.offsets[layer] + tile * (net.sizes[layer] + 1) * lanes
-                errors = net.offsets[layer + 1] + tile * (units + 1) * lanes + unit * lanes
+                errors = net.offsets[layer + 1] + (tile * (units + 1) + 1 + unit) * lanes
+                lit = _stop(net, layer, tile, start, stop)
                 _correlate(
                     net.scratch, start - begin, net.activity, source, net.columns, net.errors,
-                    errors, start, stop, tile,
+                    errors, start, lit, tile,
                 )  # fmt: skip
+                if tile == 0:
+                    for k in range(lit, stop):
+                        net.scratch[k - begin] = 0
             # Long runs suit Adam's vectors; short enough ones are still in the nearest cache.
             if stop - begin >= PENDING or (block == blocks - 1 and unit == units - 1):
                 _adam(net, begin, stop, rate, correction)
                 begin = stop
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _train(
     net: Replica, staged: np.ndarray, labels: np.ndarray, steps: int, learning_rate: float,
     total: float,
@@ -367,11 +460,11 @@ def _train(
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@_compiled
 def _correct(net: Replica, staged: np.ndarray, labels: np.ndarray) -> int:
     """Right answers on ``staged [tile, feature * column]``, all tiles but the last one full."""
     lanes = staged.shape[1] // net.sizes[0]
-    last = net.offsets[net.sizes.size - 1]
+    last = net.offsets[net.sizes.size - 1] + lanes
     correct = 0
     for tile in range(staged.shape[0]):
         _load_tile(net, staged[tile], 0, lanes)
@@ -388,17 +481,19 @@ def _correct(net: Replica, staged: np.ndarray, labels: np.ndarray) -> int:
     return correct
 
 
-def _aligned(size: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin at a cache line, so that no row of a tile straddles one more than it must."""
-    raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
+def _aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that begins at a cache line, lest every row of a tile straddle one more."""
+    raw = np.empty(values.nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + size * dtype.itemsize].view(dtype)
+    copy = raw[start : start + values.nbytes].view(values.dtype)
+    copy[:] = values
+    return copy
 
 
 def _compress(selected: np.ndarray, blocks: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Inputs, units and run lengths of the True of ``selected [in, out]``, block by block."""
     rows, units, counts = [], [], []
-    edges = [len(selected) * block // blocks for block in range(blocks + 1)]
+    edges = [len(selected) * block // max(1, blocks) for block in range(max(1, blocks) + 1)]
     for begin, end in zip(edges[:-1], edges[1:], strict=True):
         unit, row = np.nonzero(selected[begin:end].T)
         rows.append(row + begin)
@@ -423,17 +518,16 @@ def _flatten(
     columns, places, pointers, back_order, back_columns, back_pointers = ([] for _ in range(6))
     lists = np.zeros((2, len(weights), 2), np.int64)
     back_lists = np.zeros((2, len(weights)), np.int64)
-    count = back_count = pointer_count = back_pointer_count = trained_count = 0
+    count = back_count = pointer_count = back_pointer_count = 0
     for kind in range(2):
         for layer, (weight, mask) in enumerate(zip(weights, trained, strict=True)):
+            selected = mask if kind == 0 else ~mask & (weight != 0)
+            inputs = order if layer == 0 else np.arange(len(mask))
             bias = np.full((1, mask.shape[1]), kind == 0)
-            selected = np.concatenate([mask if kind == 0 else ~mask & (weight != 0), bias])
-            inputs = np.arange(len(selected))
-            if layer == 0:
-                inputs[:-1] = order
-            blocks = _blocks(selected)
-            rows, units, counts = _compress(selected[inputs], blocks)
-            place = bases[layer] + inputs[rows] * mask.shape[1] + units
+            present = np.concatenate([bias, selected[inputs]])
+            blocks = _blocks(present)
+            rows, units, counts = _compress(present, blocks)
+            place = bases[layer] + np.append(len(mask), inputs)[rows] * mask.shape[1] + units
             index[place] = count + np.arange(len(place))
             lists[kind, layer] = pointer_count, blocks
             pointers.append(count + np.concatenate([[0], np.cumsum(counts)]))
@@ -442,7 +536,7 @@ def _flatten(
             count += len(place)
             pointer_count += len(counts) + 1
             if layer > 0:
-                row, unit = np.nonzero(selected[:-1])
+                row, unit = np.nonzero(selected)
                 back_lists[kind, layer] = back_pointer_count
                 ends = np.cumsum(np.bincount(row, minlength=len(weight)))
                 back_pointers.append(back_count + np.concatenate([[0], ends]))
@@ -451,42 +545,47 @@ def _flatten(
                 back_count += len(row)
                 back_pointer_count += len(weight) + 1
         if kind == 0:
-            trained_count = count
+            trained_count, back_trained_count = count, back_count
 
     def join(parts: list[np.ndarray], kind: type) -> np.ndarray:
         return np.concatenate([np.zeros(0, kind), *parts]).astype(kind)
 
-    place = join(places, np.int64)
-    values = _aligned(len(place), dtype)
-    values[:] = _dense(weights, biases)[place]
+    place = join(places, np.int32)
+    values = _aligned(_dense(weights, biases)[place])
+    back_order = join(back_order, np.int32)
     offsets = np.concatenate([[0], np.cumsum((sizes + 1) * tiles * lanes)])
-    activity = _aligned(offsets[-1], dtype)
+    activity = np.zeros(offsets[-1], dtype)
     for offset, size in zip(offsets, sizes, strict=False):
-        activity[offset:][: tiles * (size + 1) * lanes].reshape(tiles, -1, lanes)[:, -1] = 1
+        activity[offset:][: tiles * (size + 1) * lanes].reshape(tiles, -1, lanes)[:, 0] = 1
     net = Replica(
         sizes=sizes,
         values=values,
-        momentum=_aligned(trained_count, dtype),
-        variance=_aligned(trained_count, dtype),
+        momentum=_aligned(np.zeros(trained_count, dtype)),
+        variance=_aligned(np.zeros(trained_count, dtype)),
         columns=join(columns, np.int32),
         pointers=join(pointers, np.int64),
         lists=lists,
-        back_values=_aligned(back_count, dtype),
-        back_order=join(back_order, np.int64),
+        back_values=_aligned(values[back_order]),
+        back_order=back_order[:back_trained_count],
         back_columns=join(back_columns, np.int32),
         back_pointers=join(back_pointers, np.int64),
         back_lists=back_lists,
-        activity=activity,
-        errors=_aligned(offsets[-1], dtype),
+        activity=_aligned(activity),
+        lit=np.zeros(tiles, np.int64),
+        errors=_aligned(np.zeros_like(activity)),
         offsets=offsets,
-        scratch=_aligned(PENDING + sizes.max() + 1, dtype),
+        scratch=np.zeros(PENDING + sizes.max() + 1, dtype),
     )
     return net, place
 
 
-def _blocks(selected: np.ndarray) -> int:
-    """How many blocks a layer's inputs are cut into: by size and density alone."""
-    return 1
+def _blocks(present: np.ndarray) -> int:
+    """How many blocks a layer's inputs are cut into: by shape and density, never by timing."""
+    inputs, units = present.shape
+    if not present.any():
+        return 0
+    runs = present.sum() / units / SHORTEST_RUN
+    return max(1, min(-(-inputs // CACHED_ROWS), round(runs)))
 
 
 def _dense(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
@@ -505,7 +604,8 @@ class KernelStep:
     trained: like ``weights``: True is updated, False stays as it is, bit for bit.
     learning_rate, batch_size: of every replica.
 
-    As many threads are used as `torch.get_num_threads` says.
+    As many threads are used as `torch.get_num_threads` says. The first images seen decide in
+    which order a unit's inputs are summed (most often lit first), for all replicas alike.
     """
 
     def __init__(
@@ -537,13 +637,15 @@ class KernelStep:
 
         ``batches`` are indices into ``images``; ``stream`` says which of its rows a replica reads.
         A replica whose loss is no longer a number says so (nan) and disturbs no other.
-        Raises ValueError for indices or labels out of range.
+        Raises ValueError for indices or labels out of range (the kernel does not look).
         """
         pixels = self._open(images)
+        if batches.shape[2] != self._batch_size:
+            raise ValueError(f"batches must hold {self._batch_size} images, the batch_size given")
         classes = self._weights[-1].shape[2]
-        if batches.numel() and not (0 <= batches.min() and batches.max() < len(pixels)):
+        if batches.numel() and not (batches.min() >= 0 and batches.max() < len(pixels)):
             raise ValueError(f"batches must index {len(pixels)} images")
-        if not (0 <= labels.min() and labels.max() < classes):
+        if not (labels.min() >= 0 and labels.max() < classes):
             raise ValueError(f"labels must lie between 0 and {classes - 1}")
         used, rows = stream.unique(return_inverse=True)
         rows = rows.tolist()
@@ -552,7 +654,7 @@ class KernelStep:
         tiles = -(-self._batch_size // self._lanes)
         members = np.full((streams, iterations, tiles * self._lanes), -1)
         members[..., :batch] = batches.numpy()
-        targets = labels[batches].numpy()
+        targets = labels[batches].contiguous().numpy()
         losses = [0.0] * len(self._nets)
 
         block = max(1, STAGE_BYTES // (streams * tiles * self._lanes * pixels.shape[1]))
@@ -584,7 +686,7 @@ class KernelStep:
         right = np.zeros(len(self._nets), np.int64)
         block = max(1, STAGE_BYTES // (self._lanes * pixels.shape[1])) * self._lanes
         for first in range(0, len(pixels), block):
-            targets = labels[first : first + block].numpy()
+            targets = labels[first : first + block].contiguous().numpy()
             members = np.full(-(-len(targets) // self._lanes) * self._lanes, -1)
             members[: len(targets)] = np.arange(first, first + len(targets))
             staged = self._stage(pixels, members.reshape(-1, self._lanes))
@@ -639,7 +741,8 @@ class KernelStep:
             return
         self._order = np.arange(self._weights[0].shape[1])
         if pixels is not None:
-            self._order = np.argsort(-_lit(pixels), kind="stable")
+            self._order = np.argsort(-np.count_nonzero(pixels[:SAMPLE], axis=0), kind="stable")
+        self._rank = np.argsort(self._order)
         tiles = -(-self._batch_size // self._lanes)
         self._places, self._best = [], []
         for replica in range(len(self._weights[0])):
@@ -662,14 +765,10 @@ class KernelStep:
 
         def stage(part: int) -> None:
             here = slice(edges[part], edges[part + 1])
-            _stage(pixels, members[here], self._order, staged[here])
+            _stage(pixels, members[here], self._rank, staged[here])
 
         _each(stage, range(len(edges) - 1))
         return staged
-
-
-def _lit(pixels: np.ndarray) -> np.ndarray:
-    return np.count_nonzero(pixels, axis=0)
 
 
 def _each(task: Callable[[int], None], items: Iterable[int]) -> None:
