@@ -1077,8 +1077,8 @@ def overlap(
 ) -> pd.DataFrame:
     """Of the weights that one criterion (row) keeps, the share that another (column) keeps too.
 
-    As all criteria keep equally many of the weights given, ``[n]``, this is symmetric, and by chance
-    it is ``keep_fraction``.
+    As all criteria keep equally many of the weights given, ``[n]``, this is symmetric, and by
+    chance it is ``keep_fraction``.
     """
     w_i, w_f = (torch.as_tensor(np.asarray(values)) for values in (initial, final))
     masks = {name: kept(name, w_i, w_f, keep_fraction) for name in names}
