@@ -232,11 +232,20 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
     unknown = set(overrides) - {field.name for field in dataclasses.fields(Plan)}
     if unknown:
         raise UserError(f"a plan has no option {', '.join(sorted(unknown))}")
+    values = _paper(definition, network)
+    if preset == "tiny":
+        values |= _tiny(definition, network)
+    elif preset == "cpu":
+        values |= _cpu(definition, network)
+    return Plan(experiment, network, preset, **(values | overrides))
+
+
+def _paper(experiment: Experiment, network: str) -> dict[str, Any]:
+    """Section 2 of the paper; section 5 for learned masks."""
     dataset, epochs, rate, keep_conv = _PAPER[network]
-    learned = experiment == "learned_supermasks"
-    values: dict[str, Any] = {
+    values = {
         "dataset": dataset,
-        "arms": definition.arms,
+        "arms": experiment.arms,
         "seeds": 5,
         "rounds": 24,
         "epochs": epochs,
@@ -245,23 +254,39 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
         "keep_dense": 0.8,
         "keep_output": 0.9,
     }
-    if learned:  # section 5; for convolutions the rate was chosen by validation accuracy
+    if experiment.kind == "learned_masks":
         values |= {"rounds": 0, "epochs": 2000, "learning_rate": 100.0, "batch_size": 250}
-    if preset == "tiny":
-        values |= {"dataset": "digits", "seeds": 3, "epochs": 8, "evaluate_every": 20}
-        values |= (
-            {"epochs": 60, "batch_size": 50, "learning_rate": 10.0} if learned else {"rounds": 8}
-        )
-        if network != "fc":
-            values |= {"width": 0.125, "seeds": 2, "rounds": 0 if learned else 2}
-    elif preset == "cpu":
-        values |= {"epochs": 60, "seeds": 3} if learned else {"epochs": 5, "evaluate_every": 300}
-        if network != "fc":
-            values |= {"width": 0.125, "train_images": 6_000, "seeds": 3}
-            values |= (
-                {"epochs": 30} if learned else {"epochs": 6, "rounds": 8, "evaluate_every": 100}
-            )
-    return Plan(experiment, network, preset, **(values | overrides))
+    return values
+
+
+def _tiny(experiment: Experiment, network: str) -> dict[str, Any]:
+    """What differs on digits."""
+    values: dict[str, Any] = {"dataset": "digits", "seeds": 3, "evaluate_every": 20}
+    if network != "fc":
+        values |= {"width": 0.125, "seeds": 2}
+    if experiment.kind == "learned_masks":
+        return values | {"epochs": 60, "batch_size": 50, "learning_rate": 10.0}
+    return values | {"epochs": 8, "rounds": 8 if network == "fc" else 2}
+
+
+def _cpu(experiment: Experiment, network: str) -> dict[str, Any]:
+    """What is reduced for two cores; convolutional networks lose width and images too."""
+    small = {} if network == "fc" else {"width": 0.125, "train_images": 6_000, "seeds": 3}
+    if experiment.kind == "learned_masks":
+        return small | {"seeds": 3, "epochs": 60 if network == "fc" else 30}
+    values: dict[str, Any] = (
+        {"epochs": 5, "evaluate_every": 300} if network == "fc" else {"epochs": 6}
+    )
+    if experiment.kind == "tickets":
+        # Every second of the paper's 24 keep fractions, in as many rounds.
+        keep_conv = _PAPER[network][3]
+        values |= {
+            "rounds": 12 if network == "fc" else 6,
+            "keep_conv": round(keep_conv**2, 4),
+            "keep_dense": 0.64,
+            "keep_output": 0.81,
+        }
+    return small | values
 
 
 # --- the paper's experiments --------------------------------------------------------------------
