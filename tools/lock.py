@@ -1,7 +1,7 @@
-"""Pin the dependencies anew: python tools/lock.py [--from-active]
+"""Pin the dependencies anew: python tools/lock.py.
 
 Installs the ranges of pyproject.toml, extras included, into a throw-away environment and writes
-what came out to requirements.lock. --from-active takes the versions of the running environment.
+what came out to requirements.lock.
 """
 
 import subprocess
@@ -47,13 +47,10 @@ def freeze(python: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    if "--from-active" in sys.argv:
-        pins = freeze(sys.executable)
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            python = str(Path(folder) / "bin" / "python")
-            wanted = f"{ROOT}[book,test,dask]"
-            subprocess.run([python, "-m", "pip", "install", wanted, "setuptools"], check=True)
-            pins = freeze(python)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        python = str(Path(folder) / "bin" / "python")
+        wanted = f"{ROOT}[book,test,dask]"
+        subprocess.run([python, "-m", "pip", "install", wanted, "setuptools"], check=True)
+        pins = freeze(python)
     (ROOT / "requirements.lock").write_text(HEADER + "\n" + "\n".join(pins) + "\n")
