@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dltlib import actions, networks, parallel, randomness, training
 from dltlib.datasets import Dataset, Split
+from dltlib.errors import UserError
 from dltlib.networks import Layer, Network
 from dltlib.training import Masks, Settings, Weights
 
@@ -27,7 +28,7 @@ SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
 def base_values(
     layer: Layer, initial: Float[Tensor, "replica *shape"], values: str
 ) -> Float[Tensor, "replica *shape"]:
-    """What the mask lies over: ``initial`` (w_i) or ``constant`` (sign(w_i) times alpha, "S.C.")."""
+    """What the mask lies over: ``initial``, w_i, or ``constant``, "S.C.": sign(w_i) times alpha."""
     if values == "initial":
         return initial
     return actions.signs(initial) * layer.initial_deviation
@@ -88,6 +89,37 @@ class Learner:
         scores, momentum = ([torch.zeros_like(value) for value in values] for _ in range(2))
         return cls(network, values, rescaled, seeds, scores, momentum)
 
+    @classmethod
+    def of_variants(
+        cls,
+        network: Network,
+        variants: Sequence[tuple[str, str]],
+        seeds: Sequence[int],
+        device: torch.device | str = "cpu",
+    ) -> "Learner":
+        """One replica for each (values, scaling) and the seed in its place, not yet learned.
+
+        Values are of `VALUES`, scaling of `SCALINGS`; others raise `UserError`.
+        """
+        for values, scaling in variants:
+            if values not in VALUES or scaling not in SCALINGS:
+                raise UserError(
+                    f"no supermask {values}/{scaling}: values are one of {', '.join(VALUES)}, "
+                    f"scaling one of {', '.join(SCALINGS)}"
+                )
+        initial = networks.initial_weights(network, seeds, device)
+        frozen = [
+            torch.stack(
+                [
+                    base_values(layer, own, values)
+                    for own, (values, _) in zip(weight, variants, strict=True)
+                ]
+            )
+            for layer, weight in zip(network.layers, initial, strict=True)
+        ]
+        rescaled = torch.tensor([scaling == "rescaled" for _, scaling in variants], device=device)
+        return cls.start(network, frozen, rescaled, seeds)
+
     def __post_init__(self) -> None:
         device = self.values[0].device
         self.keys = [
@@ -103,7 +135,7 @@ class Learner:
         return [score.sigmoid() for score in self.scores]
 
     def sample(self, step: int | Tensor, group: slice = slice(None)) -> Masks:
-        """The masks of that step, one Bernoulli draw for each weight, of the ``group``'s replicas."""
+        """The masks of that step, a Bernoulli draw for each weight, of a ``group`` of replicas."""
         step = torch.as_tensor(step, dtype=torch.int32, device=self.values[0].device)
         return [
             randomness.uniform_at(key[group], step) < score[group].sigmoid()
