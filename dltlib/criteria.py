@@ -76,13 +76,15 @@ def ranks(
 ) -> Float[Tensor, "replica *shape"]:
     """Rank of each living weight among the living of its layer, 0 the smallest; ties by position.
 
-    Pruned weights get -1.
+    What is not a number ranks lowest: a diverged weight must not pass for a large one. Pruned
+    weights get -1.
     """
     # float64 counts exactly to 2**53; float32 would merge ranks above 2**24.
     rank = torch.full(values.shape, -1.0, dtype=torch.float64, device=values.device).flatten(1)
     for own, value, living in zip(rank, values.flatten(1), alive.flatten(1), strict=True):
         places = living.nonzero().squeeze(1)
-        order = places[value[places].argsort(stable=True)]
+        value = value[places].masked_fill(value[places].isnan(), -torch.inf)
+        order = places[value.argsort(stable=True)]
         own[order] = torch.arange(len(order), dtype=torch.float64, device=values.device)
     return rank.reshape(values.shape)
 

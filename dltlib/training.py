@@ -369,10 +369,11 @@ def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
 
     def work(group: slice) -> None:
         leaves = [weight[group].detach().requires_grad_() for weight in weights]
-        own_biases = [bias[group] for bias in biases]
+        own_biases = [bias[group].to(weights[0].dtype) for bias in biases]
         for first in range(0, len(split), EVALUATION_BATCH):
             part = slice(first, first + EVALUATION_BATCH)
-            batch, labels = split.images[part].float().div(255), split.labels[part]
+            batch = split.images[part].to(weights[0].dtype).div(255)
+            labels = split.labels[part]
             logits = networks.forward(network, leaves, own_biases, batch[None])
             losses = cross_entropy(logits, labels.expand(len(logits), -1))
             share = losses.sum() * (len(labels) / len(split))
