@@ -57,7 +57,7 @@ class Thresholds:
     confidence: float = _stated(0.95, "confidence of every interval")
     least_seeds: int = _stated(3, "fewest seeds for a verdict")
     least_rounds: int = _stated(2, "fewest rounds that must fall into a window of densities")
-    low_pruning: tuple[float, float] = _stated((0.5, 0.85), "densities called low pruning")
+    low_pruning: tuple[float, float] = _stated((0.4, 0.85), "densities called low pruning")
     moderate_pruning: tuple[float, float] = _stated(
         (0.2, 0.85), "densities called moderate pruning"
     )
