@@ -373,7 +373,7 @@ def compare(comparison: Comparison, evidence: Evidence) -> Part:
         values, reason = values[:0], str(undecided)
     if isinstance(bar, tuple):  # a margin; unknown if the reference is
         share, most = bar
-        bar = math.nan if math.isnan(level) else -min(share * (100 - level), most)
+        bar = math.nan if math.isnan(level) else 0.0 - min(share * (100 - level), most)
     mean, low, high = interval(values, limits.confidence)
     verdict, why = _verdict(low, high, bar, len(values), limits)
     return Part(
@@ -944,6 +944,20 @@ def table_2(
             rows.append((network, column, paper, *ours, chosen))
     names = ["network", "column", "paper", "ours", "low", "high", "seeds", "preset"]
     return pd.DataFrame(rows, columns=names)
+
+
+def table_2_in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """`table_2` as the paper prints it, for a page: a row for each of its columns, and for each
+    network that was measured the paper's figure and ours, "mean ± half width of the interval"."""
+    measured = table[table["network"].isin(table["network"][table["ours"].notna()])]
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in measured.itertuples():
+        ours = "" if math.isnan(row.ours) else f"{row.ours:.1f}"
+        if not math.isnan(row.high):
+            ours += f" ± {row.high - row.ours:.1f}"
+        cells.setdefault((row.network, "paper"), {})[row.column] = f"{row.paper:.1f}"
+        cells.setdefault((row.network, "ours"), {})[row.column] = ours
+    return pd.DataFrame(cells)
 
 
 def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:

@@ -584,6 +584,16 @@ def test_table_2_puts_the_papers_beside_ours(shelf) -> None:
     assert table.loc[("conv2", "learned + DWR, S.C.")]["paper"] == 66.0
 
 
+def test_table_2_in_words_leaves_out_networks_without_records(shelf) -> None:
+    words = claims.table_2_in_words(claims.table_2("cpu"))
+    assert list(words.columns) == [("fc", "paper"), ("fc", "ours")]
+    assert list(words.index) == list(claims.OUR_TABLE_2)
+    assert words.loc["learned mask, w_i", ("fc", "paper")] == "95.3"
+    mean, spread = map(float, words.loc["learned mask, w_i", ("fc", "ours")].split(" ± "))
+    assert mean == pytest.approx(95, abs=0.3)
+    assert 0 < spread < 0.5
+
+
 def test_the_command_prints_verdicts(shelf, capsys) -> None:
     assert cli.main(["claims", "--network", "fc"]) == 0
     output = capsys.readouterr().out
