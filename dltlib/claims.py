@@ -918,6 +918,40 @@ def frame(results: Sequence[Result], verbose: bool = False) -> pd.DataFrame:
     )
 
 
+def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
+    """An interval as a table shows it; empty for a mean that is no number.
+
+    >>> bracketed(-0.13, -0.9, 0.64)
+    '−0.13 [−0.90, 0.64]'
+    """
+    if math.isnan(mean):
+        return ""
+    mean, low, high = (
+        f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}") for value in (mean, low, high)
+    )
+    return mean if low == "nan" else f"{mean} [{low}, {high}]"
+
+
+def comparisons(results: Sequence[Result]) -> pd.DataFrame:
+    """Every comparison that verdicts rest on, as a chapter shows it, one row each.
+
+    The index names the comparison; columns claim, effect (with its interval), threshold and
+    verdict, all strings.
+    """
+    rows = [
+        {
+            "claim": result.claim,
+            "effect": bracketed(part.effect, part.low, part.high),
+            "threshold": bracketed(part.bar, math.nan, math.nan),
+            "verdict": part.verdict,
+        }
+        for result in results
+        for part in result.parts
+    ]
+    names = [part.name for result in results for part in result.parts]
+    return pd.DataFrame(rows, index=names).rename_axis(columns="comparison")
+
+
 def table_2(
     preset: str | None = None,
     networks: Sequence[str] = NETWORKS,
