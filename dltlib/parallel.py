@@ -7,7 +7,7 @@ operation, and a replica's bits depend neither on its neighbours nor on the numb
 ends are depends on both).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ def groups(replicas: int, device: torch.device) -> list[slice]:
     return [slice(first, first + size) for first in range(0, replicas, size)]
 
 
-def spread(work: Callable[[Item], object], items: Iterable[Item]) -> None:
+def spread(work: Callable[[Item], object], items: Sequence[Item]) -> None:
     """Do ``work`` on every item, over `torch.get_num_threads()` threads, each item in one.
 
     An item waits for the next free thread, so the costliest should come first.
@@ -31,7 +31,7 @@ def spread(work: Callable[[Item], object], items: Iterable[Item]) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        if threads == 1:
+        if threads == 1 or len(items) == 1:
             for item in items:
                 work(item)
             return

@@ -287,7 +287,9 @@ class TorchStep:
             rows = batches[stream[group.replicas]]
             if group.update is None:
                 group.update = parallel.repeatable(
-                    partial(self._iterate, group, images, labels), (rows[:, 0],), self.values
+                    partial(self._iterate, group, images, labels),
+                    (rows[:, 0],),
+                    changes=[*self.values, self.loss],
                 )
                 for state in group.optimizer.state.values():  # what warming up left
                     for tensor in state.values():
@@ -390,7 +392,8 @@ def _precision(precision: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda" or precision == "fp32":
         yield
     elif precision == "bf16":
-        with torch.autocast("cuda", torch.bfloat16):
+        # A cache of cast weights would outlive the graph that captured the casts.
+        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
             yield
     else:
         backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
