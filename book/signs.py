@@ -167,10 +167,8 @@ page.table(
 # a good seed is good for every arm. {numref}`fig-signs-leads` takes from each arm's accuracy what rewinding
 # reached *with the same seed in the same round*, and only then averages.
 
+
 # %% tags=["remove-input"]
-leads = figures.lead(table, REWIND)
-
-
 def compared(arm, reference=REWIND):
     """Mean and interval of an arm's lead in the round that the text speaks of."""
     rows = figures.lead(table, reference)
@@ -209,8 +207,8 @@ page.glue(signs_sign_or_value=page.difference(*compared(KEPT[2], RANDOM[0])))
 #
 # ## Does training mend a wrong sign?
 #
-# Why should a sign matter so much, when training is free to change it? The paper does not say how often
-# training does; our records do. For every round they hold, among the weights that were then kept, the share whose
+# Why should a sign matter so much, when training is free to change it? The records can say how
+# often it does: for every round they hold, among the weights that were then kept, the share whose
 # trained value has another sign than $w_i$.
 
 # %% tags=["remove-input"]
