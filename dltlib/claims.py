@@ -12,9 +12,9 @@ too little, or an interval that spans the bar. A claim is reproduced if all its 
 not reproduced if any of them is not, and undecided otherwise. Its effect is that of its weakest
 comparison among those that decide its verdict: the one whose effect lies lowest over its bar.
 
-The bars, windows and claims below were written and committed before the first record on MNIST or
-CIFAR-10 was finished: the history of this file and of ``book/records`` shows it. (Small ones on
-digits, which the paper does not use, served to try the code.)
+The bars, windows and claims below were written and committed before any of the book's records on
+MNIST or CIFAR-10 was made: the history of this file and of ``book/records`` shows it. (Small trial
+records on digits, which the paper does not use, served to try the code.)
 """
 
 import dataclasses

@@ -439,6 +439,13 @@ def test_one_value_has_no_interval() -> None:
     assert all(math.isnan(number) for number in claims.interval([]))
 
 
+def test_intervals_in_tables() -> None:
+    assert claims.bracketed(-0.125, -0.9, 0.64) == "−0.12 [−0.90, 0.64]"
+    assert claims.bracketed(47.76, 46.44, 49.09, 1) == "47.8 [46.4, 49.1]"
+    assert claims.bracketed(3.0, math.nan, math.nan) == "3.00"
+    assert claims.bracketed(math.nan, math.nan, math.nan) == ""
+
+
 # --- invariances --------------------------------------------------------------------------------
 
 
@@ -569,6 +576,14 @@ def test_frame_has_a_row_for_each_result_or_part(shelf) -> None:
     parts = claims.frame(results, verbose=True)
     assert len(parts) == sum(len(result.parts) for result in results)
     assert set(parts["verdict"]) == {REPRODUCED}
+
+
+def test_comparisons_are_shown_with_their_threshold() -> None:
+    shown = claims.comparisons([claims.judge(name, ALL_TRUE) for name in ("zeros-2", "zeros-1")])
+    assert list(shown["claim"]) == ["zeros-2", "zeros-2", "zeros-1"]
+    assert shown["threshold"]["zero − freeze_init"] == "0.00"
+    assert (shown["verdict"] == REPRODUCED).all()
+    assert shown["effect"]["zero − freeze_init"].startswith("2.0")
 
 
 def test_table_2_puts_the_papers_beside_ours(shelf) -> None:
