@@ -53,7 +53,8 @@ _LANGUAGE = {
 }
 # By the interpreter at hand: which `jupyter-book` is first on the path is another question.
 _JUPYTER_BOOK = "from jupyter_book.cli.main import main; main(prog_name='jupyter-book')"
-_BUILD_FLAGS = ["--all", "-n", "-W", "--keep-going"]
+_BUILD_FLAGS = ["--all", "-n", "-W", "--keep-going", "-q"]
+_COMPLAINT = re.compile("WARNING|ERROR|CRITICAL|Error")
 
 
 # --- chapters and their inputs ------------------------------------------------------------------
@@ -537,14 +538,43 @@ def build(
     state = json.dumps(_site_inputs(root), indent=1)
     if not force and index.exists() and stamp.exists() and _text(stamp) == state:
         return index
-    stamp.unlink(missing_ok=True)
-    for folder in ("html", ".doctrees", "jupyter_execute"):  # pages of old names go too
-        shutil.rmtree(root / "_build" / folder, ignore_errors=True)
-    command = [sys.executable, "-c", _JUPYTER_BOOK, "build", *_BUILD_FLAGS, str(root)]
-    if subprocess.run(command, cwd=root, check=False).returncode:
-        raise UserError("the site was not built: Jupyter Book's warnings above say why")
+    _jupyter_book(root)
     stamp.write_text(state, encoding="utf-8")
     return index
+
+
+def _jupyter_book(root: Path) -> None:
+    """Build all pages in a scratch folder and put them in the place of ``_build/html``."""
+    folder = root / "_build"
+    folder.mkdir(exist_ok=True)
+    print("building the pages ...", flush=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="site-") as scratch:
+        command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(root), *_BUILD_FLAGS]
+        done = subprocess.run(
+            [*command, "--path-output", scratch],
+            cwd=root,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            env=os.environ | {"NO_COLOR": "1"},
+        )
+        if done.returncode:
+            said = re.sub("\x1b\\[[0-9;]*m", "", done.stdout).replace(f"{root}{os.sep}", "")
+            # myst-nb counts lines cell by cell: 110002 is the second of the eleventh cell.
+            said = re.sub(r"(?<=\.ipynb):(\d+)(\d{4})(?=:)", _cell_and_line, said)
+            complaints = [line for line in said.splitlines() if _COMPLAINT.search(line)]
+            said = "\n".join(complaints) or said
+            raise UserError(f"the site was not built, and the old one is unchanged:\n{said}")
+        # Pages that no longer exist go with the old folder.
+        (folder / "site.json").unlink(missing_ok=True)
+        if (folder / "html").exists():
+            (folder / "html").rename(Path(scratch) / "old")
+        (Path(scratch) / "_build" / "html").rename(folder / "html")
+
+
+def _cell_and_line(match: re.Match[str]) -> str:
+    return f", cell {match[1]}, line {int(match[2])}"
 
 
 def _site_inputs(root: Path) -> dict[str, str]:

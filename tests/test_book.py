@@ -364,9 +364,13 @@ def test_the_site_shows_figure_alt_text_caption_and_number(
     book.build(root=executed)
     monkeypatch.undo()
     (executed / "book" / "intro.md").write_text("# Intro\n\nSee {numref}`fig-missing`.\n")
-    with pytest.raises(UserError, match="not built"):
+    with pytest.raises(UserError, match=r"not built.*:\nbook/intro.md:3: WARNING: .*fig-missing"):
         book.build(root=executed)
-    assert not (executed / "_build" / "site.json").exists()  # so it is not taken for built
+    assert (html / "book" / "one.html").read_text() == chapter
+    built: list[Path] = []  # and it is not taken for built
+    monkeypatch.setattr(book, "_jupyter_book", built.append)
+    book.build(root=executed)
+    assert built == [executed]
 
 
 def _displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict, dict]]:
