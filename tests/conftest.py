@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=Tr
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=1000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-sys.path.insert(0, str(Path(__file__).parent))  # for tests/browser.py
+sys.path.insert(0, str(Path(__file__).parent))  # for browser.py and reference.py
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,12 +33,10 @@ def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Small operations in one thread: where others are at work, threads stall one another."""
-    import torch
+    import reference
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    with reference.one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What the library is held to: plain modules and loops, as a user of PyTorch would write them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -91,6 +92,18 @@ def share_right(net: nn.Sequential, split: Split, dtype: torch.dtype) -> float:
         return (net(split.images.to(dtype) / 255).argmax(1) == split.labels).double().mean().item()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Small operations in one thread: where others are at work, threads stall one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train(
     network: Network,
     data: Dataset,
