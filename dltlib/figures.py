@@ -229,6 +229,24 @@ def accuracy_table(
     return frame
 
 
+def top_of_scale(
+    table: pd.DataFrame, arms: Sequence[str], least_density: float = 0.03
+) -> tuple[float, float]:
+    """The range, in percent, that holds these arms' means down to a density: what to zoom on."""
+    known = curves(table, arms)
+    values = 100 * known.loc[known["density"] >= least_density, "mean"]
+    room = 0.2 * (values.max() - values.min())
+    return values.min() - room, values.max() + room
+
+
+def ranked(table: pd.DataFrame, number: int | None = None) -> list[str]:
+    """Short labels of the arms by mean test accuracy in a round (default: the last), best first."""
+    known = curves(table)
+    at = known[known["round"] == (known["round"].max() if number is None else number)]
+    names = labels(list(known["arm"].unique()))
+    return [names[arm] for arm in at.sort_values("mean", ascending=False, kind="stable")["arm"]]
+
+
 def percent(share: float) -> str:
     """A share as a short percentage: two significant digits, none lost above ten.
 
@@ -769,7 +787,8 @@ def lead_curves(
     """
     leads = lead(table, reference)
     leads = leads[leads["round"] > 0]  # there all arms are one network
-    arms = [arm for chosen in panels.values() for arm in chosen]
+    (reference,) = _known_arms(table, [reference])
+    arms = _known_arms(table, [arm for chosen in panels.values() for arm in chosen])
     names = labels([*arms, reference])
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(WIDTH, 1.0 + 2.6 * len(panels)), sharex=True, squeeze=False

@@ -1,0 +1,476 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   dltlib:
+#     records: ["criteria-*"]
+# ---
+
+# %% [markdown]
+# (criteria)=
+# # Which weights to keep
+#
+# The lottery ticket of Frankle and Carbin {cite:p}`frankle2019lottery` keeps the weights that training left largest. Is that the right choice, or
+# just a choice? Zhou, Lan, Liu and Yosinski {cite:p}`zhou2019deconstructing` held everything else fixed and tried nine {term}`mask criteria <mask criterion>`.
+# Their answer: four of them beat random choice, one does as well as the original or better, and the opposites of good
+# criteria do worse than random. So it matters which weights are kept, but "large at the end" is not the only good reason to keep one.
+#
+# This chapter draws the nine, trains their tickets, and holds the paper's four claims about them against
+# what came out. If {term}`round`, {term}`arm` or {term}`density` are new to you, read {doc}`algorithm` first.
+
+# %% tags=["parameters"]
+network = "fc"
+preset = "cpu"  # the scale of the records shown: tiny, cpu or paper
+layer = "dense2"  # whose weights are drawn
+keep_fraction = 0.2  # at which the regions are drawn
+
+# %% tags=["remove-input"]
+import math
+
+import numpy as np
+
+from dltlib import claims, criteria, figures, page, plans, records
+
+record = records.read(f"criteria-{network}-{preset}")
+table, plan = record.table, record.plan
+paper = plans.plan("criteria", network, "paper")
+weights = records.read_arrays(f"criteria-{network}-{preset}")
+initial, final = weights[f"weights/{layer}"]
+source = record.provenance()
+DATA = {
+    "mnist": "MNIST",
+    "digits": "the 8 × 8 digits",
+    "cifar10": "CIFAR-10",
+    "fashion_mnist": "Fashion-MNIST",
+}
+
+
+def listed(names):
+    """`a`, `b` and `c`."""
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), *quoted[-1:]])) or "none"
+
+
+page.glue(
+    criteria_data=DATA[plan["dataset"]],
+    criteria_seeds=plan["seeds"],
+    criteria_rounds=plan["rounds"],
+    criteria_epochs=plan["epochs"],
+    criteria_paper_epochs=paper.epochs,
+    criteria_paper_rounds=paper.rounds,
+    criteria_sparsest=100 * float(table["density"].min()),
+    criteria_tickets=len(table[table["round"] > 0]),
+)
+print(
+    f"In effect: {network} on {plan['dataset']}, preset {preset}; regions of {layer}, keeping {keep_fraction:.0%}."
+)
+
+# %% [markdown]
+# ## Nine scores
+#
+# A criterion gives each weight a score from its value before training, $w_i$, and after, $w_f$. In every layer the
+# highest scores are kept. Only the score differs from arm to arm; kept weights are always rewound to $w_i$, pruned ones set to zero.
+#
+# | criterion | score | keeps weights that |
+# |---|---|---|
+# | `large_final` | $\lvert w_f \rvert$ | ended large |
+# | `small_final` | $-\lvert w_f \rvert$ | ended small |
+# | `large_init` | $\lvert w_i \rvert$ | began large |
+# | `small_init` | $-\lvert w_i \rvert$ | began small |
+# | `large_init_large_final` | $\min(\alpha \lvert w_f \rvert, \lvert w_i \rvert)$ | began large and ended large |
+# | `small_init_small_final` | $-\max(\alpha \lvert w_f \rvert, \lvert w_i \rvert)$ | began small and ended small |
+# | `magnitude_increase` | $\lvert w_f \rvert - \lvert w_i \rvert$ | training made larger |
+# | `movement` | $\lvert w_f - w_i \rvert$ | training moved far |
+# | `random` | uniform | chance chose |
+#
+# The factor $\alpha$ makes both conditions of a joint criterion equally strict: with it, either alone would cut the same share. (The
+# library ranks the weights of a layer by both magnitudes and takes the smaller rank; that is the same cut,
+# with no factor to solve for.) Six of the nine come in opposite pairs: what one prefers, the other prunes.
+#
+# ## Each is a region of the plane
+#
+# Since a score knows only $w_i$ and $w_f$, a criterion is a region of the plane that they span, and training decides where in the
+# plane the weights lie.
+
+# %% tags=["hide-input"]
+order = (
+    *("large_final", "large_init", "large_init_large_final"),
+    *("small_final", "small_init", "small_init_small_final"),
+    *("magnitude_increase", "movement", "random"),
+)
+page.show(
+    figures.criterion_regions(initial, final, keep_fraction, order),
+    name="fig-criteria-regions",
+    alt="Nine scatter plots of final against initial weights, one for each criterion; the cloud "
+    "stretches along the rising diagonal. Shaded regions show what is kept: horizontal bands for "
+    "final values, vertical ones for initial values, corners or a central box for both, two wedges "
+    "for magnitude_increase, two diagonal half planes for movement, and no region for random.",
+    caption=f"The nine criteria, each keeping {keep_fraction:.0%} of the same layer (`{layer}`). Dots are weights that were really trained, kept ones in colour; the lines "
+    "lie at the lowest score that is kept. Columns hold opposite pairs, save in the last row.",
+    source=f"A random sample of {len(initial):,} weights of the dense network, seed 0. {source}",
+)
+
+# %% tags=["remove-input"]
+flipped = np.signbit(initial) != np.signbit(final)
+
+
+def kept(name):
+    import torch
+
+    return figures.kept(
+        name, torch.from_numpy(initial), torch.from_numpy(final), keep_fraction
+    ).numpy()
+
+
+first = weights.get("weights/dense1", weights[f"weights/{layer}"])
+page.glue(
+    criteria_flipped_all=100 * flipped.mean(),
+    criteria_flipped_movement=100 * flipped[kept("movement")].mean(),
+    criteria_flipped_increase=100 * flipped[kept("magnitude_increase")].mean(),
+    criteria_flipped_large_final=100 * flipped[kept("large_final")].mean(),
+    criteria_correlation=float(np.corrcoef(initial, final)[0, 1]),
+    criteria_unmoved=100 * float((first[0] == first[1]).mean()),
+    criteria_layer=f"{layer}",
+    criteria_keep=100 * keep_fraction,
+)
+
+# %% [markdown]
+# Three things are to be seen in {numref}`fig-criteria-regions`.
+#
+# *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`):
+# much of what ends large began large, so that `large_final`, `large_init` and the two together pick many of the same weights. In the
+# first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
+# for they look at a pixel that is dark in every training image, and so get no gradient.
+#
+# *The last two differ by flipped signs.* `magnitude_increase` and `movement` both keep what training
+# pushed outwards. But a weight that crossed zero moved far without growing: that is a place in the upper left or lower right quarter which `movement`
+# keeps and `magnitude_increase` does not. Training flipped {glue:text}`criteria_flipped_all:.0f` % of all signs here; of
+# the weights that `movement` keeps {glue:text}`criteria_flipped_movement:.0f` % are flipped, of those that `magnitude_increase` keeps
+# {glue:text}`criteria_flipped_increase:.0f` %, of those of `large_final` {glue:text}`criteria_flipped_large_final:.0f` %. Whether signs matter is the question of {doc}`signs`.
+#
+# *Criteria may be alike or not.* {numref}`fig-criteria-overlap` counts how many weights they have in common.
+
+# %% tags=["hide-input"]
+drawn = ("large_final", "large_init_large_final", "large_init", "magnitude_increase", "movement")
+shares = figures.overlap(initial, final, keep_fraction, drawn)
+page.glue(
+    criteria_overlap_increase=100 * shares.loc["large_final", "magnitude_increase"],
+    criteria_overlap_movement=100 * shares.loc["large_final", "movement"],
+    criteria_overlap_init=100 * shares.loc["large_final", "large_init"],
+)
+page.show(
+    figures.overlap_chart(shares),
+    name="fig-criteria-overlap",
+    alt="A table of numbers on blue squares, the darker the larger: the share of kept weights that "
+    "two criteria have in common, for five criteria. large_final shares "
+    f"{100 * shares.loc['large_final', 'large_init']:.0f} % with large_init and "
+    f"{100 * shares.loc['large_final', 'magnitude_increase']:.0f} % with magnitude_increase.",
+    caption=f"Of the weights that one criterion keeps, how many (in percent) another keeps too, when each keeps {keep_fraction:.0%} of the layer `{layer}`. "
+    f"By chance it would be {100 * keep_fraction:.0f}.",
+    source=source,
+)
+
+# %% [markdown]
+# `large_final` has {glue:text}`criteria_overlap_init:.0f` % of its weights in common with `large_init`, but only
+# {glue:text}`criteria_overlap_increase:.0f` % with `magnitude_increase` and {glue:text}`criteria_overlap_movement:.0f` % with `movement`
+# (chance: {glue:text}`criteria_keep:.0f` %). If tickets were good because of particular
+# weights, criteria that share so few could hardly be equally good.
+#
+# ## The tickets
+#
+# Now the experiment. On {glue:text}`criteria_data`, each criterion made tickets with {glue:text}`criteria_seeds:d` seeds in
+# {glue:text}`criteria_rounds:d` rounds, down to {glue:text}`criteria_sparsest:.1f` % of the weights: {glue:text}`criteria_tickets:d` tickets. Each training took
+# {glue:text}`criteria_epochs:d` epochs (the paper: {glue:text}`criteria_paper_epochs:d`, and {glue:text}`criteria_paper_rounds:d` rounds).
+
+
+# %% tags=["hide-input"]
+def ranking(density):
+    """The criteria at the round next to a density, best first."""
+    return ", ".join(figures.ranked(table, figures.nearest_round(table, density)))
+
+
+page.show(
+    figures.accuracy_curves(table, zoom=figures.top_of_scale(table, claims.WORKING)),
+    name="fig-criteria-accuracy",
+    alt="Test accuracy against the share of weights left on a log axis, nine criteria, in two panels: "
+    "the top of the scale and all of it. With 20 % of the weights left, from best to worst: "
+    f"{ranking(0.2)}. With 4 % left: {ranking(0.04)}.",
+    caption="Test accuracy of the nine criteria's tickets against the share of weights left: mean over seeds and its 95 % interval. Opposite criteria share a colour, the dashed one "
+    "being that which keeps small weights. The dotted line is the dense network, with its interval.",
+    source=source,
+)
+
+# %% [markdown]
+# To see through the scatter between seeds, compare *within* each seed. {numref}`fig-criteria-lead` shows how far each
+# criterion is ahead of random masks of the same size, on the same initial weights and the same order of images.
+
+# %% tags=["hide-input"]
+random = "random/rewind/zero"
+limits = claims.THRESHOLDS
+evidence = {("criteria", network): record}
+
+
+def lead_over_random(name):
+    """Paired by seed, over all densities that the claims look at, in points."""
+    looked = claims.Evidence(evidence, network)
+    measure = claims.ticket("criteria", f"{name}/rewind/zero")(looked)
+    return claims.interval(measure - claims.ticket("criteria", random)(looked))
+
+
+leads = {name: lead_over_random(name) for name in criteria.PAPER if name != "random"}
+better = sorted((name for name in leads if leads[name].low > 0), key=lambda name: -leads[name].mean)
+worse = sorted((name for name in leads if leads[name].high < 0), key=lambda name: leads[name].mean)
+unclear = [name for name in leads if name not in better + worse]
+page.glue(
+    criteria_better=listed(better).replace("`", ""),
+    criteria_worse=listed(worse).replace("`", ""),
+    criteria_unclear=listed(unclear).replace("`", ""),
+    criteria_low=100 * limits.any_pruning[0],
+    criteria_high=100 * limits.any_pruning[1],
+)
+large = [name for name in leads if not name.startswith("small")]
+small = [name for name in leads if name.startswith("small")]
+page.show(
+    figures.lead_curves(
+        table, random, {"the large sides, and the two differences": large, "the small sides": small}
+    ),
+    name="fig-criteria-lead",
+    alt="Two panels of curves against the share of weights left: percentage points of test accuracy "
+    "above or below random masks. Averaged over densities, whole intervals above zero: "
+    f"{', '.join(better) or 'none'}; below zero: {', '.join(worse) or 'none'}.",
+    caption="Test accuracy less that of `random` in the same seed and round, in percentage points: mean and 95 % interval of the paired differences. Mind that the panels have different scales.",
+    source=source,
+)
+
+# %% [markdown]
+# Averaged over all densities from {glue:text}`criteria_low:.0f` to {glue:text}`criteria_high:.0f` %, with the whole interval on one side of zero:
+#
+# - better than random: {glue:text}`criteria_better`;
+# - worse than random: {glue:text}`criteria_worse`;
+# - not to be told apart from it: {glue:text}`criteria_unclear`.
+
+# %% tags=["hide-input"]
+densities = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+page.table(
+    figures.accuracy_table(table, densities, [f"{name}/rewind/zero" for name in order]),
+    caption="Test accuracy in percent at chosen densities: mean over seeds, and how far its 95 % interval reaches to either side.",
+)
+
+# %% [markdown]
+# ## What the paper found, and what these records say
+#
+# The paper's findings are four sentences here, and each was made into numbers, with a threshold, before the records on MNIST existed (see {doc}`scorecard`). A sentence is *reproduced* if every
+# comparison that it comes down to has its whole 95 % interval above the threshold, *not reproduced* if one has it wholly below, and
+# otherwise *undecided*.
+
+# %% tags=["remove-input"]
+results = {number: claims.judge(f"criteria-{number}", evidence, network) for number in (1, 2, 3, 4)}
+
+
+def in_words(result):
+    part = result.weakest
+    if math.isnan(part.effect):
+        return f"{result.verdict}, because {result.reason}"
+    ends = "" if math.isnan(part.low) else f" [{part.low:+.2f}, {part.high:+.2f}]"
+    parts = (
+        f"the weakest of {len(result.parts)} comparisons"
+        if len(result.parts) > 1
+        else "the comparison"
+    )
+    reason = f" ({result.reason})" if result.reason else ""
+    return (
+        (
+            f"{result.verdict}{reason}. {parts[0].upper()}{parts[1:]}, {part.name}, gives "
+            f"{part.effect:+.2f}{ends} {part.unit}; the threshold is {part.bar:+.2f}"
+        )
+        .replace("+0.00;", "0.00;")
+        .replace("is +0.00", "is 0")
+        .replace("is -0.00", "is 0")
+    )
+
+
+page.glue(**{f"criteria_claim_{number}": in_words(result) for number, result in results.items()})
+verdicts = [result.verdict for result in results.values()]
+page.glue(
+    criteria_reproduced=verdicts.count(claims.REPRODUCED),
+    criteria_not=verdicts.count(claims.NOT_REPRODUCED),
+    criteria_undecided=verdicts.count(claims.UNDECIDED),
+    criteria_moderate_low=100 * limits.moderate_pruning[0],
+    criteria_moderate_high=100 * limits.moderate_pruning[1],
+)
+
+# %% [markdown]
+# Of the four, {glue:text}`criteria_reproduced:d` are reproduced, {glue:text}`criteria_not:d` are not, and {glue:text}`criteria_undecided:d` remain undecided.
+#
+# **1. `large_final` tickets reach or pass the dense network's accuracy at moderate pruning** (densities
+# from {glue:text}`criteria_moderate_low:.0f` to {glue:text}`criteria_moderate_high:.0f` %). Verdict: {glue:text}`criteria_claim_1`.
+#
+# **2. `magnitude_increase` does as well as `large_final`, or better.** Verdict: {glue:text}`criteria_claim_2`.
+#
+# **3. In each opposite pair, one side beats random and the other loses to it.** Which side is the good one is no
+# part of the claim. Verdict: {glue:text}`criteria_claim_3`.
+#
+# **4. `large_final`, `magnitude_increase`, `movement` and `large_init_large_final` beat random; `small_final` is the worst of all.** Verdict: {glue:text}`criteria_claim_4`.
+#
+# The paper adds a reason why these criteria work: they set to zero what training was moving to zero
+# anyway. {doc}`zeros` takes that up.
+
+# %% tags=["remove-input"]
+gap = 100 * (table["test_accuracy"] - table["final_test_accuracy"])
+tickets = table["arm"].str.startswith(tuple(f"{name}/" for name in claims.WORKING))
+page.glue(
+    criteria_stop_gap=float(gap[tickets & (table["round"] > 0)].mean()),
+    criteria_every=plan["evaluate_every"],
+)
+
+# %% [markdown]
+# ### What these records cannot say
+#
+# With the preset shown here a training takes {glue:text}`criteria_epochs:d` epochs where the paper's took {glue:text}`criteria_paper_epochs:d`. A shorter training leaves weights closer to
+# where they began, and whoever learns slowly pays for it. Accuracy at early stopping and after the last iteration differ here by
+# {glue:text}`criteria_stop_gap:.2f` points on average (tickets of the four criteria that work); when training goes on for longer they can part. And a
+# mean over all densities hides where arms cross: the figures show it, the verdicts do not.
+
+# %% [markdown]
+# ## On smaller images, and in other networks
+#
+# The same experiment on the 8 × 8 digits takes a minute, so that it can be repeated anywhere. With 300 test images its
+# intervals are wide.
+
+# %% tags=["hide-input"]
+digits = records.read("criteria-fc-tiny")
+
+
+def mean_accuracy(table):
+    """Of each criterion, over the rounds after the dense training."""
+    return table[table["round"] > 0].groupby("arm")["test_accuracy"].mean()
+
+
+agreement = mean_accuracy(table).corr(mean_accuracy(digits.table), method="spearman")
+page.glue(criteria_agreement=float(agreement))
+page.show(
+    figures.accuracy_curves(digits.table),
+    name="fig-criteria-digits",
+    alt="Test accuracy on the 8x8 digits against the share of weights left for nine criteria, with wide "
+    f"bands. At the sparsest round, from best to worst: {', '.join(figures.ranked(digits.table))}.",
+    caption="The nine criteria on digits; as {numref}`fig-criteria-accuracy`, lower panel.",
+    source=digits.provenance(),
+)
+
+# %% [markdown]
+# Ordered by accuracy averaged over rounds, the criteria stand here nearly as they do above, or not, as this number tells: the rank correlation between the two orders
+# is {glue:text}`criteria_agreement:.2f` (1: the same order).
+
+# %% tags=["hide-input"]
+TITLES = {"conv2": "Conv2", "conv4": "Conv4", "conv6": "Conv6"}
+found = {}
+for name in TITLES:
+    for scale in ("paper", "cpu", "tiny"):
+        if f"criteria-{name}-{scale}" in records.available():
+            found[name] = records.read(f"criteria-{name}-{scale}")
+            break
+
+
+def scale_of(record):
+    """What of the network and its data was used."""
+    plan = record.plan
+    images = f", {plan['train_images']:,} training images" if plan["train_images"] else ""
+    return f"{TITLES[plan['network']]} on {plan['dataset']}, width {plan['width']:g}{images}"
+
+
+if found:
+    orders = "; ".join(
+        f"{TITLES[name]}: {', '.join(figures.ranked(one.table))}" for name, one in found.items()
+    )
+    page.show(
+        figures.accuracy_panels({scale_of(one): one.table for one in found.values()}),
+        name="fig-criteria-conv",
+        alt="Test accuracy against the share of weights left for nine criteria, a panel for each "
+        f"convolutional network. At the sparsest round, from best to worst: {orders}.",
+        caption="The nine criteria in convolutional networks. These runs are **much smaller than the paper's** (a width below 1 multiplies all hidden sizes): they show that the experiment runs there and what it gives at this scale.",
+        source=" ".join(one.provenance() for one in found.values()),
+    )
+else:
+    print(
+        "No records of convolutional networks are here: 'dltlib run criteria --network conv2' makes some."
+    )
+
+# %% [markdown]
+# ## Your turn
+#
+# A score is one line. These cells train tickets on digits in seconds; open the chapter with `make lab`, change a
+# score or add one, and run them again. First by hand, one shot to a fifth of the weights:
+
+# %%
+import torch
+
+from dltlib import datasets, networks, pruning, training
+
+scores = {
+    "large_final": lambda w_i, w_f: w_f.abs(),
+    "movement": lambda w_i, w_f: (w_f - w_i).abs(),
+    "small_final": lambda w_i, w_f: -w_f.abs(),
+}
+seeds, share = [0, 1, 2], 0.2
+images = datasets.load("digits")
+net = networks.build("fc", images.input_shape)
+settings = training.Settings(epochs=8, learning_rate=1.2e-3, evaluate_every=20)
+
+before = networks.initial_weights(net, seeds)
+alive = [torch.ones_like(w_i, dtype=torch.bool) for w_i in before]
+dense = training.train(net, images, before, alive, seeds, settings)
+
+accuracy = {"dense": dense.early_test.mean()}
+for name, score in scores.items():
+    masks = [
+        pruning.prune(score(w_i, w_f), all_, pruning.kept_count(w_i[0].numel(), share))
+        for w_i, w_f, all_ in zip(before, dense.weights, alive)
+    ]
+    start = [torch.where(mask, w_i, 0.0) for mask, w_i in zip(masks, before)]
+    ticket = training.train(net, images, start, masks, seeds, settings)
+    accuracy[name] = ticket.early_test.mean()
+
+print("large_final beats small_final:", bool(accuracy["large_final"] > accuracy["small_final"]))
+
+# %% tags=["nbval-ignore-output"]
+# The last digits depend on the processor: the book's tests do not compare them.
+for name, value in accuracy.items():
+    print(f"{name:12}{value:7.1%}")
+
+# %% [markdown]
+# Then with the library's own loop, for a criterion of your making: one decorated function, and it is an arm like any other,
+# here and for `dltlib run` alike. This one keeps what is large in *either* sense:
+
+# %%
+from dltlib import experiments
+
+
+@criteria.criterion(r"|w_i| + |w_f|")
+def large_sum(evidence):
+    return evidence.initial.abs() + evidence.final.abs()
+
+
+arms = ["large_final", "large_sum", "random"]
+mine = experiments.table(plans.plan("criteria", arms=arms, rounds=8, epochs=6))
+print(mine.groupby("arm").size().to_dict())
+
+# %% tags=["hide-input"]
+page.show(
+    figures.accuracy_curves(mine),
+    name="fig-criteria-live",
+    alt="Test accuracy on digits against the share of weights left for the arms of the cell above: "
+    "large_final, large_sum and random, each with the band of its interval.",
+    caption="What the cell above gave. Change it, and this changes.",
+    source="Live: digits, 3 seeds, 8 rounds, 6 epochs a training.",
+)
+
+# %% [markdown]
+# Further: `dltlib run criteria --arms large_final_same_sign magnitude_increase_same_sign snip --preset tiny` runs criteria that
+# the paper uses later, or that are known from elsewhere {cite:p}`lee2019snip`; `--network conv2` another network; `--preset paper` everything as
+# the paper did it.
