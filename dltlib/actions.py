@@ -21,6 +21,7 @@ MASK1_ACTIONS: dict[str, Mask1Action] = {}
 
 
 def mask1_action(action: Mask1Action) -> Mask1Action:
+    """Register the decorated function under its own name."""
     MASK1_ACTIONS[action.__name__] = action
     return action
 

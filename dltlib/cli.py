@@ -90,8 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="records, unfinished runs and data sets")
     status.set_defaults(command=_status)
 
-    data = commands.add_parser("data", help="download a data set, or check that it is there")
-    data.add_argument("name", help="mnist, fashion_mnist, cifar10 or digits")
+    data = commands.add_parser(
+        "data",
+        help="say which data sets are there, or fetch some",
+        description="Without names: say which data sets are there. With names: download those "
+        "that are not, through torchvision, into DLTLIB_DATA (default: data/).",
+    )
+    data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion_mnist or cifar10")
     data.set_defaults(command=_data)
 
     claims = commands.add_parser(
@@ -176,18 +181,20 @@ def _claims(options: argparse.Namespace) -> None:
 def _data(options: argparse.Namespace) -> None:
     from dltlib import datasets, paths
 
-    try:
-        dataset = datasets.load(options.name)
-    except UserError:
-        if options.name not in datasets.DATASETS:
-            raise
-        datasets.download(options.name)
-        dataset = datasets.load(options.name)
-    place = "scikit-learn" if options.name == "digits" else paths.data()
-    print(
-        f"{options.name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation "
-        f"and {len(dataset.test):,} test images in {place}"
-    )
+    for name in options.names or datasets.DATASETS:
+        try:
+            dataset = datasets.load(name)
+        except UserError as error:
+            if not options.names:
+                print(f"{name}: {error}")
+                continue
+            datasets.download(name)
+            dataset = datasets.load(name)
+        place = "scikit-learn" if name == "digits" else paths.data()
+        print(
+            f"{name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation "
+            f"and {len(dataset.test):,} test images in {place}"
+        )
 
 
 if __name__ == "__main__":

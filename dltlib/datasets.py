@@ -33,9 +33,11 @@ class Split:
         return len(self.labels)
 
     def first(self, count: int) -> "Split":
+        """Only the first ``count`` images."""
         return Split(self.images[:count], self.labels[:count])
 
     def to(self, device: torch.device | str) -> "Split":
+        """The same on another device."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
@@ -54,6 +56,7 @@ class Dataset:
         return tuple(self.train.images.shape[1:])
 
     def to(self, device: torch.device | str) -> "Dataset":
+        """The same on another device."""
         return replace(
             self,
             train=self.train.to(device),
@@ -168,7 +171,7 @@ def _from_torchvision(name: str, directory: Path, expected: tuple[int, ...]) -> 
 def _checked(
     name: str, place: Path, images: Tensor, labels: Tensor, shape: tuple[int, ...]
 ) -> Split:
-    """The split, or `UserError` if it is not whole: count, size, type, and labels of ten classes."""
+    """The split, or `UserError` if it is not whole: count, size, type, ten classes."""
     if images.dtype != torch.uint8 or tuple(images.shape) != shape or len(labels) != shape[0]:
         raise _damaged(
             name, place, f"images {tuple(images.shape)}, {len(labels)} labels; {shape} expected"

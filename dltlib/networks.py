@@ -48,6 +48,7 @@ class Layer:
 
     @property
     def weight_count(self) -> int:
+        """Number of weights, biases not counted."""
         return math.prod(self.shape)
 
     @property
@@ -69,6 +70,7 @@ class Network:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
+        """The layers that have weights, input first."""
         depth, height, width = self.input_shape
         layers = []
         for index, channels in enumerate(self.channels, 1):
@@ -103,7 +105,7 @@ def build(name: str, input_shape: tuple[int, int, int], width: float = 1.0) -> N
     pools = len(channels) // 2
     if min(input_shape[1:]) < 2**pools:
         raise UserError(
-            f"{name} halves its images {pools} times: {input_shape[1]}x{input_shape[2]} is too small"
+        raise UserError(f"images of {input_shape[1]}x{input_shape[2]} are too small for {name}: it halves them {pools} times")
         )
 
     def scale(sizes: tuple[int, ...]) -> tuple[int, ...]:

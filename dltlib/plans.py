@@ -200,6 +200,7 @@ class Plan:
         return [Replica(arm, seed) for seed in range(self.seeds) for arm in self.arms]
 
     def keep_rate(self, role: str) -> float:
+        """The share kept each round in layers of that role."""
         return getattr(self, f"keep_{role}")
 
     def as_dict(self) -> dict[str, Any]:

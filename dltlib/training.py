@@ -281,6 +281,7 @@ class TorchStep:
         batches: Int64[Tensor, "streams iterations batch"],
         stream: Int64[Tensor, " replica"],
     ) -> Float64[Tensor, " replica"]:
+        """See `Step`."""
         self.loss.zero_()
 
         def work(group: _Group) -> None:
@@ -301,18 +302,22 @@ class TorchStep:
         return self.loss / batches.shape[1]
 
     def correct(self, images: Images, labels: Labels) -> Int64[Tensor, " replica"]:
+        """See `Step`."""
         with _precision(self.settings.precision, self.device):
             return count_correct(self.network, *self._parameters(), images, labels)
 
     def keep_best(self, which: Bool[Tensor, " replica"]) -> None:
+        """See `Step`."""
         for best, value in zip(self.best, self.values, strict=True):
             torch.where(which.view(-1, *[1] * (value.ndim - 1)), value, best, out=best)
 
     def restore_best(self) -> None:
+        """See `Step`."""
         for best, value in zip(self.best, self.values, strict=True):
             value.copy_(best)
 
     def parameters(self) -> tuple[Weights, Biases]:
+        """See `Step`."""
         weights, biases = self._parameters()
         return [weight.clone() for weight in weights], [bias.clone() for bias in biases]
 
