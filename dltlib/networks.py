@@ -105,7 +105,8 @@ def build(name: str, input_shape: tuple[int, int, int], width: float = 1.0) -> N
     pools = len(channels) // 2
     if min(input_shape[1:]) < 2**pools:
         raise UserError(
-        raise UserError(f"images of {input_shape[1]}x{input_shape[2]} are too small for {name}: it halves them {pools} times")
+            f"images of {input_shape[1]}x{input_shape[2]} are too small for {name}, which halves "
+            f"them {pools} times"
         )
 
     def scale(sizes: tuple[int, ...]) -> tuple[int, ...]:
