@@ -111,7 +111,7 @@ def test_bad_widths_are_refused(width: float) -> None:
 def test_bad_networks_are_refused() -> None:
     with pytest.raises(UserError, match=r"'resnet'.*fc, conv2, conv4, conv6"):
         networks.build("resnet", MNIST)
-    with pytest.raises(UserError, match="conv6 halves its images 3 times: 4x9 is too small"):
+    with pytest.raises(UserError, match="4x9 are too small for conv6, which halves them 3 times"):
         networks.build("conv6", (1, 4, 9))
 
 
