@@ -272,22 +272,27 @@ def _tiny(experiment: Experiment, network: str) -> dict[str, Any]:
 
 def _cpu(experiment: Experiment, network: str) -> dict[str, Any]:
     """What is reduced for two cores; convolutional networks lose width and images too."""
-    small = {} if network == "fc" else {"width": 0.125, "train_images": 6_000, "seeds": 3}
+    convolutions = network != "fc"
+    values: dict[str, Any] = {"width": 0.125, "train_images": 3_000} if convolutions else {}
     if experiment.kind == "learned_masks":
-        return small | {"seeds": 3, "epochs": 60 if network == "fc" else 30}
-    values: dict[str, Any] = (
-        {"epochs": 5, "evaluate_every": 300} if network == "fc" else {"epochs": 6}
-    )
+        if convolutions:
+            return values | {"train_images": 6_000, "seeds": 2, "epochs": 24}
+        return {"seeds": 3, "epochs": 60}
+    # Every second of the paper's keep fractions, in as many rounds.
+    coarse = {
+        "keep_conv": round(_PAPER[network][3] ** 2, 4),
+        "keep_dense": 0.64,
+        "keep_output": 0.81,
+    }
+    if convolutions:
+        masks = experiment.kind == "criterion_masks"
+        return (
+            values | coarse | {"epochs": 8, "seeds": 2 if masks else 3, "rounds": 8 if masks else 4}
+        )
+    values = {"epochs": 5, "evaluate_every": 300}
     if experiment.kind == "tickets":
-        # Every second of the paper's 24 keep fractions, in as many rounds.
-        keep_conv = _PAPER[network][3]
-        values |= {
-            "rounds": 12 if network == "fc" else 6,
-            "keep_conv": round(keep_conv**2, 4),
-            "keep_dense": 0.64,
-            "keep_output": 0.81,
-        }
-    return small | values
+        values |= coarse | {"rounds": 12}
+    return values
 
 
 # --- the paper's experiments --------------------------------------------------------------------
