@@ -57,19 +57,22 @@ def listed(names):
     return " and ".join(filter(None, [", ".join(quoted[:-1]), *quoted[-1:]])) or "none"
 
 
+steps = round(math.log(plan["keep_dense"]) / math.log(paper.keep_dense))
+rates = (
+    f"{plan['keep_dense']:.0%} of a dense layer's weights and {plan['keep_output']:.0%} of the output layer's, "
+    + ("as in the paper" if steps == 1 else f"{steps} of the paper's {paper.rounds} rounds at once")
+)
 page.glue(
     criteria_data=DATA[plan["dataset"]],
     criteria_seeds=plan["seeds"],
     criteria_rounds=plan["rounds"],
     criteria_epochs=plan["epochs"],
     criteria_paper_epochs=paper.epochs,
-    criteria_paper_rounds=paper.rounds,
+    criteria_rates=rates,
     criteria_sparsest=100 * float(table["density"].min()),
     criteria_tickets=len(table[table["round"] > 0]),
 )
-print(
-    f"In effect: {network} on {plan['dataset']}, preset {preset}; regions of {layer}, keeping {keep_fraction:.0%}."
-)
+print(f"In effect: {network}, preset {preset}; regions of {layer} at {keep_fraction:.0%}.")
 
 # %% [markdown]
 # ## Nine scores
@@ -77,17 +80,17 @@ print(
 # A criterion gives each weight a score from its value before training, $w_i$, and after, $w_f$. In every layer the
 # highest scores are kept. Only the score differs from arm to arm; kept weights are always rewound to $w_i$, pruned ones set to zero.
 #
-# | criterion | score | keeps weights that |
-# |---|---|---|
-# | `large_final` | $\lvert w_f \rvert$ | ended large |
-# | `small_final` | $-\lvert w_f \rvert$ | ended small |
-# | `large_init` | $\lvert w_i \rvert$ | began large |
-# | `small_init` | $-\lvert w_i \rvert$ | began small |
-# | `large_init_large_final` | $\min(\alpha \lvert w_f \rvert, \lvert w_i \rvert)$ | began large and ended large |
-# | `small_init_small_final` | $-\max(\alpha \lvert w_f \rvert, \lvert w_i \rvert)$ | began small and ended small |
-# | `magnitude_increase` | $\lvert w_f \rvert - \lvert w_i \rvert$ | training made larger |
-# | `movement` | $\lvert w_f - w_i \rvert$ | training moved far |
-# | `random` | uniform | chance chose |
+# | criterion | the best scores have weights that |
+# |---|---|
+# | `large_final` | ended large: $\lvert w_f \rvert$ |
+# | `small_final` | ended small: $-\lvert w_f \rvert$ |
+# | `large_init` | began large: $\lvert w_i \rvert$ |
+# | `small_init` | began small: $-\lvert w_i \rvert$ |
+# | `large_init_large_final` | began and ended large: $\min(\alpha \lvert w_f \rvert, \lvert w_i \rvert)$ |
+# | `small_init_small_final` | began and ended small: $-\max(\alpha \lvert w_f \rvert, \lvert w_i \rvert)$ |
+# | `magnitude_increase` | training made larger: $\lvert w_f \rvert - \lvert w_i \rvert$ |
+# | `movement` | training moved far: $\lvert w_f - w_i \rvert$ |
+# | `random` | chance chose: a uniform draw |
 #
 # The factor $\alpha$ makes both conditions of a joint criterion equally strict: with it, either alone would cut the same share. (The
 # library ranks the weights of a layer by both magnitudes and takes the smaller rank; that is the same cut,
@@ -177,7 +180,7 @@ page.show(
 )
 
 # %% [markdown]
-# `large_final` has {glue:text}`criteria_overlap_init:.0f` % of its weights in common with `large_init`, but only
+# `large_final` has {glue:text}`criteria_overlap_init:.0f` % of its weights in common with `large_init`,
 # {glue:text}`criteria_overlap_increase:.0f` % with `magnitude_increase` and {glue:text}`criteria_overlap_movement:.0f` % with `movement`
 # (chance: {glue:text}`criteria_keep:.0f` %). If tickets were good because of particular
 # weights, criteria that share so few could hardly be equally good.
@@ -186,17 +189,25 @@ page.show(
 #
 # Now the experiment. On {glue:text}`criteria_data`, each criterion made tickets with {glue:text}`criteria_seeds:d` seeds in
 # {glue:text}`criteria_rounds:d` rounds, down to {glue:text}`criteria_sparsest:.1f` % of the weights: {glue:text}`criteria_tickets:d` tickets. Each training took
-# {glue:text}`criteria_epochs:d` epochs (the paper: {glue:text}`criteria_paper_epochs:d`, and {glue:text}`criteria_paper_rounds:d` rounds).
+# {glue:text}`criteria_epochs:d` epochs (in the paper: {glue:text}`criteria_paper_epochs:d`); a round keeps {glue:text}`criteria_rates`.
 
 
 # %% tags=["hide-input"]
+# Opposite criteria stand side by side in the legend's three columns.
+legend_order = (
+    *("large_final", "large_init", "large_init_large_final", "magnitude_increase"),
+    *("small_final", "small_init", "small_init_small_final"),
+    *("random", "movement"),
+)
+
+
 def ranking(density):
     """The criteria at the round next to a density, best first."""
     return ", ".join(figures.ranked(table, figures.nearest_round(table, density)))
 
 
 page.show(
-    figures.accuracy_curves(table, zoom=figures.top_of_scale(table, claims.WORKING)),
+    figures.accuracy_curves(table, legend_order, zoom=figures.top_of_scale(table, claims.WORKING)),
     name="fig-criteria-accuracy",
     alt="Test accuracy against the share of weights left on a log axis, nine criteria, in two panels: "
     "the top of the scale and all of it. With 20 % of the weights left, from best to worst: "
@@ -277,21 +288,17 @@ def in_words(result):
     part = result.weakest
     if math.isnan(part.effect):
         return f"{result.verdict}, because {result.reason}"
-    ends = "" if math.isnan(part.low) else f" [{part.low:+.2f}, {part.high:+.2f}]"
-    parts = (
-        f"the weakest of {len(result.parts)} comparisons"
-        if len(result.parts) > 1
-        else "the comparison"
+    effect, low, high, bar = (
+        f"{value:+.2f}".replace("-", "−").replace("+0.00", "0")
+        for value in (part.effect, part.low, part.high, part.bar)
     )
+    ends = "" if math.isnan(part.low) else f" [{low}, {high}]"
+    count = len(result.parts)
+    which = f"The weakest of {count} comparisons" if count > 1 else "The comparison"
     reason = f" ({result.reason})" if result.reason else ""
     return (
-        (
-            f"{result.verdict}{reason}. {parts[0].upper()}{parts[1:]}, {part.name}, gives "
-            f"{part.effect:+.2f}{ends} {part.unit}; the threshold is {part.bar:+.2f}"
-        )
-        .replace("+0.00;", "0.00;")
-        .replace("is +0.00", "is 0")
-        .replace("is -0.00", "is 0")
+        f"{result.verdict}{reason}. {which}, {part.name}, gives {effect}{ends} {part.unit}; "
+        f"the threshold is {bar}"
     )
 
 
@@ -332,8 +339,8 @@ page.glue(
 # %% [markdown]
 # ### What these records cannot say
 #
-# With the preset shown here a training takes {glue:text}`criteria_epochs:d` epochs where the paper's took {glue:text}`criteria_paper_epochs:d`. A shorter training leaves weights closer to
-# where they began, and whoever learns slowly pays for it. Accuracy at early stopping and after the last iteration differ here by
+# With the preset shown here a training takes {glue:text}`criteria_epochs:d` epochs where the paper's took {glue:text}`criteria_paper_epochs:d`. A shorter training leaves weights less time to move away from
+# where they began, and criteria that compare $w_f$ with $w_i$ less to go by. Accuracy at early stopping and after the last iteration differ here by
 # {glue:text}`criteria_stop_gap:.2f` points on average (tickets of the four criteria that work); when training goes on for longer they can part. And a
 # mean over all densities hides where arms cross: the figures show it, the verdicts do not.
 
@@ -355,7 +362,7 @@ def mean_accuracy(table):
 agreement = mean_accuracy(table).corr(mean_accuracy(digits.table), method="spearman")
 page.glue(criteria_agreement=float(agreement))
 page.show(
-    figures.accuracy_curves(digits.table),
+    figures.accuracy_curves(digits.table, legend_order),
     name="fig-criteria-digits",
     alt="Test accuracy on the 8x8 digits against the share of weights left for nine criteria, with wide "
     f"bands. At the sparsest round, from best to worst: {', '.join(figures.ranked(digits.table))}.",
@@ -364,8 +371,8 @@ page.show(
 )
 
 # %% [markdown]
-# Ordered by accuracy averaged over rounds, the criteria stand here nearly as they do above, or not, as this number tells: the rank correlation between the two orders
-# is {glue:text}`criteria_agreement:.2f` (1: the same order).
+# Do the two data sets put the criteria in the same order? By accuracy averaged over rounds, the rank correlation of the two orders
+# is {glue:text}`criteria_agreement:.2f` (1: the same order, 0: unrelated).
 
 # %% tags=["hide-input"]
 TITLES = {"conv2": "Conv2", "conv4": "Conv4", "conv6": "Conv6"}
@@ -420,7 +427,7 @@ scores = {
 seeds, share = [0, 1, 2], 0.2
 images = datasets.load("digits")
 net = networks.build("fc", images.input_shape)
-settings = training.Settings(epochs=8, learning_rate=1.2e-3, evaluate_every=20)
+settings = training.Settings(8, learning_rate=1.2e-3, evaluate_every=20)
 
 before = networks.initial_weights(net, seeds)
 alive = [torch.ones_like(w_i, dtype=torch.bool) for w_i in before]
@@ -428,18 +435,19 @@ dense = training.train(net, images, before, alive, seeds, settings)
 
 accuracy = {"dense": dense.early_test.mean()}
 for name, score in scores.items():
-    masks = [
-        pruning.prune(score(w_i, w_f), all_, pruning.kept_count(w_i[0].numel(), share))
-        for w_i, w_f, all_ in zip(before, dense.weights, alive)
-    ]
+    masks = []
+    for w_i, w_f, all_ in zip(before, dense.weights, alive):
+        count = pruning.kept_count(w_i[0].numel(), share)
+        masks.append(pruning.prune(score(w_i, w_f), all_, count))
     start = [torch.where(mask, w_i, 0.0) for mask, w_i in zip(masks, before)]
     ticket = training.train(net, images, start, masks, seeds, settings)
     accuracy[name] = ticket.early_test.mean()
 
-print("large_final beats small_final:", bool(accuracy["large_final"] > accuracy["small_final"]))
+better = accuracy["large_final"] > accuracy["small_final"]
+print("large_final beats small_final:", bool(better))
 
 # %% tags=["nbval-ignore-output"]
-# The last digits depend on the processor: the book's tests do not compare them.
+# The last digits depend on the processor, so no test compares them.
 for name, value in accuracy.items():
     print(f"{name:12}{value:7.1%}")
 
@@ -457,8 +465,9 @@ def large_sum(evidence):
 
 
 arms = ["large_final", "large_sum", "random"]
-mine = experiments.table(plans.plan("criteria", arms=arms, rounds=8, epochs=6))
-print(mine.groupby("arm").size().to_dict())
+trial = plans.plan("criteria", arms=arms, rounds=8, epochs=6)
+mine = experiments.table(trial)
+print(len(mine), "rows, one for each arm, seed and round")
 
 # %% tags=["hide-input"]
 page.show(

@@ -225,7 +225,7 @@ def accuracy_table(
             for arm, row in at.iterrows()
         }
     frame = pd.DataFrame(result).reindex(names.values())
-    frame.index.name = "weights left"
+    frame.columns.name = "weights left"
     return frame
 
 

@@ -241,6 +241,55 @@ def test_regions_are_shaded_where_the_margin_says() -> None:
         assert (inside == (margin(w_i, w_f) >= 0).numpy())[clear.numpy()].all()
 
 
+def test_a_series_shows_one_criterion_at_several_keep_fractions() -> None:
+    initial, final = (values.numpy() for values in weights())
+    figure = figures.region_series(initial, final, "large_final", (0.8, 0.2), points=100)
+    assert [ax.get_title() for ax in figure.axes] == ["keep 80 %", "keep 20 %"]
+    for ax, share in zip(figure.axes, (0.8, 0.2), strict=True):
+        threshold = np.sort(np.abs(final))[-round(500 * share)]
+        assert len(ax.collections[-1].get_offsets()) == (np.abs(final[:100]) >= threshold).sum()
+
+
+def test_overlap_by_hand() -> None:
+    initial, final = np.array([1.0, 2.0, 3.0, 4.0]), np.array([4.0, 1.0, 3.5, 2.0])
+    shares = figures.overlap(initial, final, 0.5, ["large_init", "large_final", "small_final"])
+    # large_init keeps 3rd and 4th, large_final 1st and 3rd, small_final 2nd and 4th
+    assert shares.loc["large_init"].tolist() == [1.0, 0.5, 0.5]
+    assert shares.loc["large_final"].tolist() == [0.5, 1.0, 0.0]
+    (ax,) = figures.overlap_chart(shares).axes
+    assert [text.get_text() for text in ax.texts[:3]] == ["100", "50", "50"]
+
+
+# --- smaller figures --------------------------------------------------------------------------
+
+
+def test_top_of_scale_and_ranking(table: pd.DataFrame) -> None:
+    assert figures.top_of_scale(table, ["small_final"], 0.2) == pytest.approx((66, 94))
+    assert figures.ranked(table) == ["large_final", "small_final"]
+    assert figures.ranked(table.assign(test_accuracy=1 - table["test_accuracy"]), 2) == [
+        "small_final",
+        "large_final",
+    ]
+
+
+def test_histories_mark_each_seeds_first_best_look() -> None:
+    history = np.array([[0.5, 0.6], [0.9, 0.7], [0.9, 0.8]])  # [look, seed]
+    figure = figures.history_curves(np.array([10, 20, 30]), {"one": history}, {"one": "random"})
+    mean, dots = figure.axes[0].get_lines()
+    assert mean.get_ydata() == pytest.approx([55, 80, 85])
+    assert dots.get_xdata().tolist() == [20, 30]
+    assert dots.get_ydata() == pytest.approx([90, 80])
+
+
+def test_pictures_leave_pruned_weights_out() -> None:
+    picture = np.arange(4.0).reshape(1, 2, 2)
+    pruned = np.where(picture > 1, np.nan, picture)
+    figure = figures.unit_pictures({"all": picture, "some": pruned}, reach=3)
+    drawn = [ax.get_images()[0].get_array() for ax in figure.axes[:2]]
+    assert drawn[0].tolist() == [[0, 1], [2, 3]]
+    assert drawn[1].mask.tolist() == [[False, False], [True, True]]
+
+
 # --- live cells -------------------------------------------------------------------------------
 
 
