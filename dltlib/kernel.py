@@ -23,8 +23,7 @@ often they are lit, so that the last blocks are dark in many batches and can be 
 weight there has no gradient (its momentum still moves it).
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +34,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
+
+from dltlib import parallel
 
 TILE_BYTES = 256  # one row of a tile: 64 columns of float32 or 32 of float64
 STAGE_BYTES = 8 << 20  # transposed batches kept at a time: they should stay in the shared cache
@@ -76,13 +77,24 @@ def _compiled(function: Callable) -> Callable:
         return njit(**options)(function)
 
 
-def _vector(dtype: types.Float) -> tuple[ir.Type, int]:
-    element = ir.FloatType() if dtype == types.float32 else ir.DoubleType()
-    return element, TILE_BYTES // (dtype.bitwidth // 8)
+I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
-def _data(context: Any, builder: Any, array_type: Any, array: Any) -> Any:
-    return context.make_array(array_type)(context, builder, array).data
+def _unpack(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """Arguments of an intrinsic in LLVM's terms, an array being the pointer to its data."""
+    return [
+        context.make_array(kind)(context, builder, argument).data
+        if isinstance(kind, types.Array)
+        else argument
+        for kind, argument in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _vector(kind: types.Array, size: int) -> tuple[ir.VectorType, int]:
+    """The vector of ``size`` bytes of an array's elements, and the bytes of one element."""
+    element = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
+    width = kind.dtype.bitwidth // 8
+    return ir.VectorType(element, size // width), width
 
 
 def _load(builder: Any, pointer: Any, index: Any, kind: ir.Type, align: int) -> Any:
@@ -100,11 +112,10 @@ def _multiply_add(builder: Any, kind: ir.Type, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-def _splat(builder: Any, value: Any, count: int) -> Any:
-    kind = ir.VectorType(value.type, count)
-    first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0))
-    lanes = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), lanes)
+def _shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+    """The chosen lanes of two vectors one after the other."""
+    order = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+    return builder.shuffle_vector(a, b, order)
 
 
 @intrinsic
@@ -123,14 +134,10 @@ def _accumulate(
     )
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        element, lanes = _vector(kinds[0].dtype)
-        width = kinds[0].dtype.bitwidth // 8
-        row, i64 = ir.VectorType(element, lanes), ir.IntType(64)
-        target, source, columns, values, gate = (
-            _data(context, builder, kinds[i], arguments[i]) for i in (0, 2, 4, 5, 9)
+        (target, at, source, origin, columns, values, start, stop, fresh, gate, gate_at) = _unpack(
+            context, builder, signature, arguments
         )
-        at, origin, start, stop, fresh, gate_at = (arguments[i] for i in (1, 3, 6, 7, 8, 10))
+        row, width = _vector(signature.args[0], TILE_BYTES)
         zero = ir.Constant(row, None)
         source = builder.gep(source, [origin])
         place = builder.bitcast(builder.gep(target, [at]), row.as_pointer())
@@ -138,13 +145,15 @@ def _accumulate(
         builder.store(zero, total)
         with builder.if_then(builder.not_(fresh)):
             builder.store(builder.load(place, align=width), total)
-        with cgutils.for_range_slice(builder, start, stop, i64(1)) as (k, _):
-            column = builder.sext(builder.load(builder.gep(columns, [k])), i64)
-            weight = _splat(builder, builder.load(builder.gep(values, [k])), lanes)
-            inputs = _load(builder, source, builder.mul(column, i64(lanes)), row, width)
+        with cgutils.for_range_slice(builder, start, stop, I64(1)) as (k, _):
+            column = builder.sext(builder.load(builder.gep(columns, [k])), I64)
+            inputs = _load(builder, source, builder.mul(column, I64(row.count)), row, width)
+            weight = builder.load(builder.gep(values, [k]))
+            weight = builder.insert_element(zero, weight, I32(0))
+            weight = _shuffle(builder, weight, weight, [0] * row.count)
             builder.store(_multiply_add(builder, row, weight, inputs, builder.load(total)), total)
         builder.store(builder.load(total), place, align=width)
-        with builder.if_then(builder.icmp_signed(">=", gate_at, i64(0))):
+        with builder.if_then(builder.icmp_signed(">=", gate_at, I64(0))):
             # Not max(0, x): what is not a number must stay so, for the loss to show it.
             closed = builder.fcmp_ordered("<=", _load(builder, gate, gate_at, row, width), zero)
             builder.store(builder.select(closed, zero, builder.load(total)), place, align=width)
@@ -166,43 +175,37 @@ def _correlate(
     signature = types.void(target, at, source, origin, columns, errors, where, start, stop, add)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        element, lanes = _vector(kinds[0].dtype)
-        width = kinds[0].dtype.bitwidth // 8
-        chunk = ir.VectorType(element, 32 // width)
-        i32, i64 = ir.IntType(32), ir.IntType(64)
-        target, source, columns, errors = (
-            _data(context, builder, kinds[i], arguments[i]) for i in (0, 2, 4, 5)
+        (target, at, source, origin, columns, errors, where, start, stop, add) = _unpack(
+            context, builder, signature, arguments
         )
-        at, origin, where, start, stop, add = (arguments[i] for i in (1, 3, 6, 7, 8, 9))
+        chunk, width = _vector(signature.args[0], 32)  # one vector register of AVX
+        lanes = TILE_BYTES // width
         source = builder.gep(source, [origin])
         errors = builder.gep(errors, [where])
-        parts = [_load(builder, errors, i64(i), chunk, width) for i in range(0, lanes, chunk.count)]
+        parts = [_load(builder, errors, I64(i), chunk, width) for i in range(0, lanes, chunk.count)]
 
-        def shuffle(a: Any, b: Any, lanes: list[int]) -> Any:
-            order = ir.Constant(ir.VectorType(i32, len(lanes)), lanes)
-            return builder.shuffle_vector(a, b, order)
+        def add_lanes(a: Any, b: Any, some: list[int], others: list[int]) -> Any:
+            return builder.fadd(_shuffle(builder, a, b, some), _shuffle(builder, a, b, others))
 
         def product(k: Any) -> Any:  # four partial sums
-            column = builder.sext(builder.load(builder.gep(columns, [k])), i64)
-            index = builder.mul(column, i64(lanes))
+            column = builder.sext(builder.load(builder.gep(columns, [k])), I64)
+            index = builder.mul(column, I64(lanes))
             total = None
             for i, part in enumerate(parts):
-                place = builder.add(index, i64(i * chunk.count))
+                place = builder.add(index, I64(i * chunk.count))
                 inputs = _load(builder, source, place, chunk, width)
                 if total is None:
                     total = builder.fmul(part, inputs)
                 else:
                     total = _multiply_add(builder, chunk, part, inputs, total)
             if chunk.count == 8:
-                low, high = shuffle(total, total, [0, 1, 2, 3]), shuffle(total, total, [4, 5, 6, 7])
-                total = builder.fadd(low, high)
+                total = add_lanes(total, total, [0, 1, 2, 3], [4, 5, 6, 7])
             return total
 
         def fold(a: Any, b: Any, c: Any, d: Any) -> Any:  # the sums of four partial sums each
-            ab = builder.fadd(shuffle(a, b, [0, 4, 1, 5]), shuffle(a, b, [2, 6, 3, 7]))
-            cd = builder.fadd(shuffle(c, d, [0, 4, 1, 5]), shuffle(c, d, [2, 6, 3, 7]))
-            return builder.fadd(shuffle(ab, cd, [0, 1, 4, 5]), shuffle(ab, cd, [2, 3, 6, 7]))
+            ab = add_lanes(a, b, [0, 4, 1, 5], [2, 6, 3, 7])
+            cd = add_lanes(c, d, [0, 4, 1, 5], [2, 6, 3, 7])
+            return add_lanes(ab, cd, [0, 1, 4, 5], [2, 3, 6, 7])
 
         def put(k: Any, value: Any) -> None:
             index = builder.add(at, builder.sub(k, start))
@@ -213,12 +216,12 @@ def _correlate(
             builder.store(builder.fadd(old, value), place, align=width)
 
         count = builder.sub(stop, start)
-        middle = builder.sub(stop, builder.srem(count, i64(4)))
-        with cgutils.for_range_slice(builder, start, middle, i64(4)) as (k, _):
-            put(k, fold(*(product(builder.add(k, i64(i))) for i in range(4))))
-        with cgutils.for_range_slice(builder, middle, stop, i64(1)) as (k, _):
+        middle = builder.sub(stop, builder.srem(count, I64(4)))
+        with cgutils.for_range_slice(builder, start, middle, I64(4)) as (k, _):
+            put(k, fold(*(product(builder.add(k, I64(i))) for i in range(4))))
+        with cgutils.for_range_slice(builder, middle, stop, I64(1)) as (k, _):
             one = product(k)
-            put(k, builder.extract_element(fold(one, one, one, one), i32(0)))
+            put(k, builder.extract_element(fold(one, one, one, one), I32(0)))
         return context.get_dummy_value()
 
     return signature, generate
@@ -237,32 +240,27 @@ def _turn(
     signature = types.void(images, origins, first, pixel, tile, rows, column)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kinds = signature.args
-        images, origins, tile, rows = (
-            _data(context, builder, kinds[i], arguments[i]) for i in (0, 1, 4, 5)
+        (images, origins, first, pixel, tile, rows, column) = _unpack(
+            context, builder, signature, arguments
         )
-        first, pixel, column = (arguments[i] for i in (2, 3, 6))
-        i32, i64, sixteen = ir.IntType(32), ir.IntType(64), ir.VectorType(ir.IntType(8), 16)
+        sixteen = ir.VectorType(ir.IntType(8), 16)
         vectors = []
         for i in range(16):
-            origin = builder.load(builder.gep(origins, [builder.add(first, i64(i))]))
-            none = builder.icmp_signed("<", origin, i64(0))
-            place = builder.add(builder.select(none, i64(0), origin), pixel)
+            origin = builder.load(builder.gep(origins, [builder.add(first, I64(i))]))
+            none = builder.icmp_signed("<", origin, I64(0))
+            place = builder.add(builder.select(none, I64(0), origin), pixel)
             pixels = _load(builder, images, place, sixteen, 1)
             vectors.append(builder.select(none, ir.Constant(sixteen, None), pixels))
         # Interleaving vector i with i + 8, four times over, turns rows into columns.
-        halves = [
-            ir.Constant(ir.VectorType(i32, 16), [x for j in range(8) for x in (h + j, h + j + 16)])
-            for h in (0, 8)
-        ]
+        low, high = ([x for j in range(h, h + 8) for x in (j, j + 16)] for h in (0, 8))
         for _ in range(4):
             vectors = [
-                builder.shuffle_vector(vectors[i], vectors[i + 8], half)
+                _shuffle(builder, vectors[i], vectors[i + 8], half)
                 for i in range(8)
-                for half in halves
+                for half in (low, high)
             ]
         for j, vector in enumerate(vectors):
-            row = builder.load(builder.gep(rows, [builder.add(pixel, i64(j))]))
+            row = builder.load(builder.gep(rows, [builder.add(pixel, I64(j))]))
             place = builder.gep(tile, [builder.add(row, column)])
             builder.store(vector, builder.bitcast(place, sixteen.as_pointer()), align=1)
         return context.get_dummy_value()
@@ -472,10 +470,8 @@ def _correct(net: Replica, staged: np.ndarray, labels: np.ndarray) -> int:
         for column in range(min(lanes, labels.size - tile * lanes)):
             answer = 0
             for unit in range(1, net.sizes[-1]):
-                if (
-                    net.activity[last + unit * lanes + column]
-                    > (net.activity[last + answer * lanes + column])
-                ):
+                mine = net.activity[last + unit * lanes + column]
+                if mine > net.activity[last + answer * lanes + column]:
                     answer = unit
             correct += answer == labels[tile * lanes + column]
     return correct
@@ -674,7 +670,7 @@ class KernelStep:
                     losses[replica],
                 )
 
-            _each(train, self._by_cost)
+            parallel.spread(train, self._by_cost)
             self._steps += part.shape[1]
         return torch.tensor(losses, dtype=torch.float64) / iterations
 
@@ -695,7 +691,7 @@ class KernelStep:
             def count(replica: int) -> None:
                 right[replica] += _correct(self._nets[replica], staged, targets)  # noqa: B023
 
-            _each(count, self._by_cost)
+            parallel.spread(count, self._by_cost)
         return torch.from_numpy(right)
 
     def keep_best(self, which: Bool[Tensor, " replica"]) -> None:
@@ -754,10 +750,8 @@ class KernelStep:
             self._nets.append(net)
             self._places.append(place)
             self._best.append(net.values.copy())
-        # The dearest first, so that the threads end at about the same time.
-        self._by_cost = sorted(
-            range(len(self._nets)), key=lambda replica: -self._nets[replica].values.size
-        )
+        # The costliest first, so that the threads end at about the same time.
+        self._by_cost = np.argsort([-net.values.size for net in self._nets], kind="stable")
 
     def _stage(self, pixels: np.ndarray, members: np.ndarray) -> np.ndarray:
         staged = np.empty((len(members), pixels.shape[1], self._lanes), np.uint8)
@@ -767,16 +761,5 @@ class KernelStep:
             here = slice(edges[part], edges[part + 1])
             _stage(pixels, members[here], self._rank, staged[here])
 
-        _each(stage, range(len(edges) - 1))
+        parallel.spread(stage, range(len(edges) - 1))
         return staged
-
-
-def _each(task: Callable[[int], None], items: Iterable[int]) -> None:
-    """Do a task for each item, in turn as threads become free (the kernel lets go of the GIL)."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for item in items:
-            task(item)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(task, items))
