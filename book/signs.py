@@ -284,8 +284,7 @@ page.table(
 #
 # One difference to bear in mind: the paper trains for {glue:text}`paper_epochs` epochs each time, these records for
 # {glue:text}`own_epochs`. Tickets learn faster than the dense network {cite:p}`frankle2019lottery`, so little time
-# flatters them beside it. It does not favour one mask-1 action over another in the same way, and the arms above are compared
-# mostly with one another.
+# flatters them beside it. The comparisons of mask-1 actions with one another are between tickets of one size.
 #
 # ## Other networks, other data
 #
@@ -350,7 +349,7 @@ plan = plans.plan(
 live = experiments.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
 page.table(
-    100 * accuracy.loc[arms].rename(index=figures.labels(arms)),
+    100 * accuracy.loc[arms].rename(index=figures.labels(arms)).rename_axis(None),
     caption="Test accuracy in percent on digits, mean of the seeds.",
     decimals=1,
 )
