@@ -23,8 +23,8 @@
 # need?
 #
 # Section 3 of the paper {cite:p}`zhou2019deconstructing` takes the two apart. It keeps the criterion
-# (large final weights) and the mask-0 action (pruned weights are zero), and changes only the
-# *mask-1 action*, what the kept weights start from:
+# (large final weights, the first of the nine in {doc}`criteria`) and the mask-0 action (pruned weights are zero), and changes only the
+# {term}`mask-1 action`, what the kept weights start from:
 #
 # | action | a kept weight starts from | size | sign |
 # |---|---|---|---|
@@ -124,7 +124,9 @@ means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
 kept_means, random_means = ([means[arm, at] for arm in arms] for arms in (KEPT, RANDOM))
 density = 100 * table.loc[table["round"] == at, "density"].mean()
 page.show(
-    figures.accuracy_curves(table, [*RANDOM, *KEPT, REWIND]),
+    figures.accuracy_curves(
+        table, [*RANDOM, *KEPT, REWIND], zoom=figures.top_of_scale(table, [*KEPT, REWIND])
+    ),
     name="fig-signs-accuracy",
     alt="Test accuracy against the share of weights left on a falling log axis, seven arms and the "
     f"dense network. With {density:.1f} % of weights left, rewinding reaches {means[REWIND, at]:.1f} "
@@ -251,7 +253,7 @@ page.glue(
 # fair sample of all weights. But the criterion looks at sizes only. It does not know which signs were the
 # first ones.)
 #
-# ## What the paper found, and these records
+# ## What the paper found, and what these records say
 
 # %% tags=["remove-input"]
 results = [

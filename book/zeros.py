@@ -21,7 +21,7 @@
 # the criterion merely finds weights that do not matter, their value should not matter either.
 #
 # Section 4 of the paper {cite:p}`zhou2019deconstructing` tries other values. The criterion stays (large final
-# weights are kept), the kept weights are rewound, and only the *mask-0 action* changes:
+# weights are kept), the kept weights are rewound, and only the {term}`mask-0 action` changes:
 #
 # | action | pruned weights, frozen | kept weights, trained |
 # |---|---|---|
@@ -41,7 +41,8 @@
 # should turn out to zero weights that were heading for zero, criteria that fail should not.
 #
 # The last action is another reading of the second variant, met in two reading notes on the paper: no
-# criterion at all, only directions. How much it prunes is up to training.
+# criterion at all, only directions. How much it prunes is up to training. ({doc}`algorithm` explains
+# {term}`arm`, {term}`round` and {term}`density`, {doc}`criteria` the nine criteria.)
 
 # %% tags=["parameters"]
 preset = "cpu"  # whose records are shown: paper, cpu or tiny
@@ -132,7 +133,11 @@ means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
 rows = table[table["arm"] == ZERO]
 density = 100 * rows.loc[rows["round"] == at, "density"].mean()
 page.show(
-    figures.accuracy_curves(table, [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO]),
+    figures.accuracy_curves(
+        table,
+        [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO],
+        zoom=figures.top_of_scale(table, [ZERO]),
+    ),
     name="fig-zeros-accuracy",
     alt="Test accuracy against the share of weights left on a falling log axis, five mask-0 actions "
     f"and the dense network. With {density:.1f} % of weights left, zero reaches "
@@ -247,7 +252,7 @@ page.glue(
 # ## Masking is training
 #
 # Now for the explanation. If zero helps because pruned weights were going there, then a criterion should be the better the more
-# of what it prunes was on its way to zero. The records of nine criteria say for every round which share of
+# of what it prunes was on its way to zero. The records of the nine {doc}`criteria` say for every round which share of
 # the weights just pruned training had moved towards zero, and which share of all that could have been pruned.
 # The second is the base rate: pruning at random would give it.
 
@@ -315,8 +320,8 @@ page.glue(
 # of the four criteria that the paper found to work, and for {glue:text}`zeros_above_others` of the other
 # {glue:text}`zeros_others` ({glue:text}`zeros_above_others_named`). Across all nine, the rank correlation between the distance from the base rate and
 # accuracy is {glue:text}`zeros_correlation:.2f`. The stronger wording, that the criteria which work zero *mostly* such weights, is
-# another matter: more than half of what they prune, over all rounds, was shrinking for {glue:text}`zeros_mostly` of the four
-# ({glue:text}`zeros_mostly_named`). {numref}`fig-zeros-by-round` shows why it depends on the round.
+# another matter: over all rounds, more than half of what it prunes was shrinking for {glue:text}`zeros_mostly` of the four
+# ({glue:text}`zeros_mostly_named`). {numref}`fig-zeros-by-round` shows how that depends on the round.
 
 # %% tags=["remove-input"]
 by_round = figures.curves(criteria_table, None, "pruned_shrunk_share").set_index(["arm", "round"])
@@ -349,18 +354,20 @@ page.glue(
 # %% [markdown]
 # After the first, dense training, {glue:text}`zeros_candidates_first:.0f` % of all weights are smaller than they began, and
 # {glue:text}`zeros_lf_first:.0f` % of what `large_final` then prunes. In the last round {glue:text}`zeros_candidates_last:.0f` % of the
-# survivors shrink, and {glue:text}`zeros_lf_last:.0f` % of those pruned. `magnitude_increase` prunes
-# shrinking weights by definition for as long as there are any: {glue:text}`zeros_increase_first:.0f` % in the first round. In the
-# last, {glue:text}`zeros_increase_candidates_last:.0f` % of its candidates shrink, and it has to take what grew least
-# ({glue:text}`zeros_increase_last:.0f` % shrinking).
+# survivors shrink, and {glue:text}`zeros_lf_last:.0f` % of those pruned. `magnitude_increase` by definition prunes what
+# shrank before anything else, and runs out of it: {glue:text}`zeros_increase_first:.0f` % of what it prunes in the first
+# round, {glue:text}`zeros_increase_last:.0f` % in the last, when {glue:text}`zeros_increase_candidates_last:.1f` % of its candidates
+# shrink and it has to go on with those that grew least. A ticket's weights, rewound and trained again, grow: there is little left in it that
+# training would move to zero.
 #
 # Some of this is arithmetic. Even if training did nothing but shake the weights at random, one that ends small would
 # more often have come from a larger value than from a smaller one, so any criterion that looks at $|w_f|$ leans this way
-# without knowing where training was going. What
+# without knowing where training was going. And weights on pixels that are dark in every image never
+# move: they count as candidates, and as not shrinking. What
 # speaks for the explanation is less the share itself than the experiments above, which
 # change the value of a pruned weight and leave the mask alone.
 #
-# ## What the paper found, and these records
+# ## What the paper found, and what these records say
 
 # %% tags=["remove-input"]
 evidence = {("zeros", "fc"): record, ("criteria", "fc"): criteria_record}
