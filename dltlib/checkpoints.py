@@ -88,12 +88,7 @@ class Checkpoint:
             "seconds": self.seconds,
             "rows": self.rows,
         }
-        replace_file(
-            self.path,
-            lambda temporary: safetensors.torch.save_file(
-                tensors, temporary, metadata={"state": json.dumps(state)}
-            ),
-        )
+        replace_file(self.path, lambda temporary: _write(temporary, tensors, state))
 
     def layers(self, name: str) -> list[Tensor]:
         """The tensors saved under ``name``, layer by layer."""
@@ -110,6 +105,9 @@ class Checkpoint:
             if name.startswith(prefix)
         }
 
-    def discard(self) -> None:
-        """Remove the file."""
-        self.path.unlink(missing_ok=True)
+
+def _write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    try:
+        safetensors.torch.save_file(tensors, path, metadata={"state": json.dumps(state)})
+    except safetensors.SafetensorError as error:  # it wraps the system's, e.g. of a full disk
+        raise OSError(str(error)) from error

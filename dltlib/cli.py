@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from dltlib import __version__, book
 from dltlib.errors import UserError
@@ -31,8 +32,8 @@ OVERRIDES: dict[str, tuple[type, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0, 2 for what the user can mend, 130)."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         return options.command(options) or 0
     except UserError as error:
         print(f"dltlib: error: {error}", file=sys.stderr)
@@ -45,8 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, as for every other that a user can make, and not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dltlib", description="Deconstructing Lottery Tickets, taken apart by re-running it."
     )
     parser.add_argument("--version", action="version", version=f"dltlib {__version__}")

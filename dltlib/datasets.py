@@ -94,6 +94,9 @@ def download(name: str, directory: Path | None = None) -> Path:
         raise UserError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
     if name == "digits":
         return directory  # embedded in scikit-learn
+    if (directory / f"{name}.npz").exists():
+        load(name, directory)  # it has precedence: if it is damaged, a download would not help
+        return directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for train in (True, False):

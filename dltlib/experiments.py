@@ -198,7 +198,7 @@ def is_finished(plan: Plan) -> bool:
 
 
 def gather(plan: Plan, parts: Sequence[Checkpoint], device: str) -> Path:
-    """Write the record of a plan from its finished shards, then drop their checkpoints."""
+    """Write the record of a plan from its finished shards, then drop the plan's checkpoints."""
     # Shards that share a seed both know its dense network: one row of it is enough.
     rows = {
         tuple(row[column] for column in records.KEY): row for part in parts for row in part.rows
@@ -216,8 +216,9 @@ def gather(plan: Plan, parts: Sequence[Checkpoint], device: str) -> Path:
         seconds=round(sum(part.seconds for part in parts), 1),
         command=plan.command,
     )
-    for part in parts:
-        part.discard()
+    # Those of earlier runs, if divided otherwise, are superseded too.
+    for file in run_directory(plan).glob("shard-*.safetensors"):
+        file.unlink(missing_ok=True)
     return target
 
 

@@ -135,16 +135,15 @@ def write(
 ) -> Path:
     """Write table and manifest; ``facts`` (device, seconds, command, ...) join the manifest.
 
-    The manifest is written last: a crash in between leaves a pair that `read` rejects, never one
-    that lies.
+    The table is written last: a crash in between leaves no table yet, so that the run goes on, or
+    an old one that `read` rejects for the manifest's checksum; never a pair that lies.
     """
     table = as_table(rows)
-    target = directory / f"{name}.parquet"
-    replace_file(target, lambda temporary: table.to_parquet(temporary, index=False))
+    content = table.to_parquet(index=False)
     manifest = {
         "plan": dict(plan),
         "rows": len(table),
-        "sha256": _checksum(target),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "versions": versions(),
@@ -152,6 +151,8 @@ def write(
     }
     text = json.dumps(manifest, indent=2) + "\n"
     replace_file(directory / f"{name}.json", lambda temporary: temporary.write_text(text))
+    target = directory / f"{name}.parquet"
+    replace_file(target, lambda temporary: temporary.write_bytes(content))
     return target
 
 
@@ -205,7 +206,7 @@ def check_writable(directory: Path) -> None:
     """Raise `UserError` now rather than after hours if files cannot be made in ``directory``."""
     probe = directory / "probe"
     replace_file(probe, lambda temporary: None)
-    probe.unlink()
+    probe.unlink(missing_ok=True)
 
 
 def replace_file(target: Path, write_to: Callable[[Path], object]) -> None:

@@ -338,9 +338,9 @@ class TorchStep:
             )
         losses = cross_entropy(logits.to(self.values[0].dtype), labels[rows])
         losses.sum().backward()  # the sum leaves every replica's gradient its own
-        for leaf, mask in zip(group.leaves[:layers], group.masks, strict=True):
-            if mask is not None:
-                leaf.grad.mul_(mask)
+        for leaf, pruned in zip(group.leaves[:layers], group.pruned, strict=True):
+            if pruned is not None:  # filled, not multiplied: a diverged gradient times 0 is nan
+                leaf.grad.masked_fill_(pruned, 0.0)
         group.optimizer.step()
         self.loss[group.replicas] += losses.detach()
 
@@ -354,7 +354,7 @@ class _Group:
         self.replicas = replicas
         self.leaves = [value[replicas].requires_grad_() for value in values]
         own = [mask[replicas] for mask in masks]
-        self.masks = [None if mask.all() else mask.to(values[0].dtype) for mask in own]
+        self.pruned = [None if mask.all() else ~mask for mask in own]
         self.optimizer = torch.optim.Adam(
             self.leaves, lr=settings.learning_rate, fused=True, capturable=values[0].is_cuda
         )
