@@ -105,10 +105,11 @@ class Evidence:
     records: Mapping[tuple[str, str], Record]
     network: str
     limits: Thresholds = THRESHOLDS
+    # Comparisons of one claim read the same arms again and again.
+    _grids: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False)
 
-    def table(self, experiment: str, network: str | None = None) -> pd.DataFrame:
-        """The rows of an experiment on this (or another) network."""
-        network = network or self.network
+    def table(self, experiment: str, network: str) -> pd.DataFrame:
+        """The rows of an experiment on a network."""
         if (experiment, network) not in self.records:
             raise _Undecided(f"no record of {experiment} on {network}")
         return self.records[experiment, network].table
@@ -121,12 +122,16 @@ class Evidence:
         network: str | None = None,
     ) -> pd.DataFrame:
         """A column of one arm, ``[seed, round]``, shares as percent."""
-        rows = self.table(experiment, network)
-        rows = rows[rows["arm"] == arm]
-        if rows.empty or column not in rows:
-            what = arm if rows.empty else f"{column} of {arm}"
-            raise _Undecided(f"the record of {experiment} has no {what}")
-        return rows.pivot(index="seed", columns="round", values=column) * 100
+        network = network or self.network
+        key = (experiment, arm, column, network)
+        if key not in self._grids:
+            rows = self.table(experiment, network)
+            rows = rows[rows["arm"] == arm]
+            if rows.empty or column not in rows:
+                what = arm if rows.empty else f"{column} of {arm}"
+                raise _Undecided(f"the record of {experiment} has no {what}")
+            self._grids[key] = rows.pivot(index="seed", columns="round", values=column) * 100
+        return self._grids[key]
 
     def window(self, experiment: str, arm: str, name: str) -> list[int]:
         """The rounds whose density, averaged over the seeds, lies in the window of that name.
