@@ -32,55 +32,48 @@ def frozen_somewhere(weights: list[Tensor], masks: list[Tensor]) -> list[Tensor]
 # --- against the plain loop -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [1.0, 0.3, 0.02])
-@pytest.mark.parametrize("step", STEPS)
-def test_the_same_weights_as_a_plain_loop_after_200_steps(step: str, share: float) -> None:
-    """FC as in the paper, in float64: 1e-9, relative."""
+@pytest.mark.parametrize("share", [1.0, 0.04])
+def test_the_same_weights_as_a_plain_loop_after_200_steps(share: float) -> None:
+    """FC as in the paper, in float64, either step: 1e-9, relative."""
     data = reference.dataset((1, 28, 28), train=60 * 40)
     network = networks.build("fc", data.input_shape)
     weights = [weight.double() for weight in networks.initial_weights(network, [0])]
     masks = some_masks(weights, share)
     weights = frozen_somewhere(weights, masks)
-    settings = Settings(epochs=5, learning_rate=1.2e-3, evaluate_every=50)
-    outcome = training.train(network, data, weights, masks, [0], settings, make_step=STEPS[step])
+    settings = Settings(epochs=5, learning_rate=1.2e-3, evaluate_every=100)
     plain = reference.train(
         network, data, [weight[0] for weight in weights], [mask[0] for mask in masks], 0, settings
     )
     assert len(plain.losses) == 200
-    pairs = zip(
-        outcome.weights + outcome.biases,
-        reference.weights_of(plain.net) + reference.biases_of(plain.net),
-        strict=True,
-    )
-    for ours, theirs in pairs:
-        error = (ours[0] - theirs).norm() / theirs.norm()
-        assert error < 1e-9
-    assert any(
-        (layer[0] != start[0]).any() for layer, start in zip(outcome.weights, weights, strict=True)
-    )
+    expected = reference.weights_of(plain.net) + reference.biases_of(plain.net)
+    for step in STEPS.values():
+        outcome = training.train(network, data, weights, masks, [0], settings, make_step=step)
+        for ours, theirs in zip(outcome.weights + outcome.biases, expected, strict=True):
+            assert (ours[0] - theirs).norm() / theirs.norm() < 1e-9
+        for ours, start in zip(outcome.weights, weights, strict=True):
+            assert (ours - start).norm() / start.norm() > 0.01
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_the_same_loss_curve_as_a_plain_loop_over_100_steps(step: str) -> None:
-    """In float32: 1e-4."""
+def test_the_same_loss_curve_as_a_plain_loop_over_100_steps() -> None:
+    """In float32, either step: 1e-4."""
     data = reference.dataset((1, 28, 28), train=60 * 100)
     network = networks.build("fc", data.input_shape)
     weights = networks.initial_weights(network, [1])
     masks = some_masks(weights, 0.4)
     settings = Settings(epochs=1, learning_rate=1.2e-3)
-    made = STEPS[step](network, weights, networks.initial_biases(network, 1), masks, settings)
-    order = training.data_order(1, 0, len(data.train)).reshape(1, 100, 1, 60)
-    ours = torch.cat(
-        [
-            made.advance(data.train.images, data.train.labels, order[:, index], torch.tensor([0]))
-            for index in range(100)
-        ]
-    )
     plain = reference.train(
         network, data, [weight[0] for weight in weights], [mask[0] for mask in masks], 1, settings
     )
-    torch.testing.assert_close(ours, torch.tensor(plain.losses).double(), rtol=1e-4, atol=1e-4)
-    assert ours[-1] < ours[0] / 2  # it learned
+    order = training.data_order(1, 0, len(data.train)).reshape(1, 100, 1, 60)
+    for make_step in STEPS.values():
+        step = make_step(network, weights, networks.initial_biases(network, 1), masks, settings)
+        losses = [
+            step.advance(data.train.images, data.train.labels, order[:, index], torch.tensor([0]))
+            for index in range(100)
+        ]
+        expected = torch.tensor(plain.losses, dtype=torch.float64)
+        torch.testing.assert_close(torch.cat(losses), expected, rtol=1e-4, atol=1e-4)
+        assert losses[-1] < losses[0] / 2  # it learned
 
 
 def test_an_ensemble_of_conv2_equals_plain_loops_over_50_steps() -> None:

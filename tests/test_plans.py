@@ -1,0 +1,246 @@
+"""Plans: section 2 to the letter, bad values refused at once, and names that hashes decide."""
+
+import dataclasses
+import math
+import re
+import shlex
+
+import pytest
+
+from dltlib import actions, criteria, datasets, networks, plans
+from dltlib.errors import UserError
+from dltlib.plans import Arm, MaskArm, Plan, plan
+
+# Data, epochs, learning rate, share kept each round in conv, dense and output layers.
+SECTION_2 = {
+    "fc": ("mnist", 55, 1.2e-3, None, 0.8, 0.9),
+    "conv2": ("cifar10", 27, 2e-4, 0.9, 0.8, 0.9),
+    "conv4": ("cifar10", 34, 3e-4, 0.9, 0.8, 0.9),
+    "conv6": ("cifar10", 40, 3e-4, 0.85, 0.8, 0.9),
+}
+
+
+@pytest.mark.parametrize("network", SECTION_2)
+@pytest.mark.parametrize("experiment", ["criteria", "signs", "zeros", "supermasks"])
+def test_the_paper_preset_is_section_2_to_the_letter(experiment: str, network: str) -> None:
+    dataset, epochs, rate, conv, dense, output = SECTION_2[network]
+    paper = plan(experiment, network, "paper")
+    assert (paper.dataset, paper.epochs, paper.learning_rate) == (dataset, epochs, rate)
+    assert (paper.keep_dense, paper.keep_output) == (dense, output)
+    assert conv is None or paper.keep_conv == conv
+    assert (paper.batch_size, paper.evaluate_every) == (60, 100)
+    assert (paper.seeds, paper.rounds) == (5, 24)
+    assert (paper.width, paper.train_images, paper.precision) == (1.0, None, "fp32")
+    assert paper.settings().epochs == epochs
+
+
+def test_learned_masks_are_section_5_to_the_letter() -> None:
+    paper = plan("learned_supermasks", "fc", "paper")
+    assert (paper.epochs, paper.learning_rate, paper.batch_size) == (2000, 100.0, 250)
+    assert paper.rounds == 0
+    assert paper.arms == (
+        "learned/initial/plain",
+        "learned/initial/rescaled",
+        "learned/constant/plain",
+        "learned/constant/rescaled",
+    )
+
+
+def test_experiments_name_the_papers_arms() -> None:
+    assert plan("criteria").arms == tuple(f"{name}/rewind/zero" for name in criteria.PAPER)
+    assert plan("signs").arms == tuple(
+        f"large_final/{action}/zero" for action in actions.MASK1_ACTIONS
+    )
+    assert plan("zeros").arms == tuple(
+        f"large_final/rewind/{action}" for action in actions.MASK0_ACTIONS
+    )
+    masks = plan("supermasks").arms
+    for values in ("initial", "constant"):
+        for scaling in ("plain", "rescaled"):
+            for source in ("large_final", "large_final_same_sign", "random"):
+                assert f"{source}/{values}/{scaling}" in masks
+
+
+@pytest.mark.parametrize("experiment", plans.EXPERIMENTS)
+@pytest.mark.parametrize("network", networks.ARCHITECTURES)
+@pytest.mark.parametrize("preset", plans.PRESETS)
+def test_every_preset_of_every_experiment_is_a_plan(
+    experiment: str, network: str, preset: str
+) -> None:
+    stock = plan(experiment, network, preset)
+    assert stock.is_stock
+    assert stock.name == f"{experiment}-{network}-{preset}"
+    assert stock.command == f"dltlib run {experiment} --network {network} --preset {preset}"
+    assert len(stock.replicas()) == stock.seeds * len(stock.arms)
+    if preset == "tiny":
+        assert stock.dataset == "digits"  # embedded: it runs anywhere
+
+
+# --- arms -------------------------------------------------------------------------------------
+
+
+def test_arms_are_written_as_criterion_and_actions() -> None:
+    assert plans.parse_arm("movement") == Arm("movement", "rewind", "zero")
+    assert plans.parse_arm("movement/reinit") == Arm("movement", "reinit", "zero")
+    arm = plans.parse_arm("snip/signed_constant/variant_2")
+    assert arm == ("snip", "signed_constant", "variant_2")
+    assert str(arm) == "snip/signed_constant/variant_2"
+    assert plans.parse_criterion_mask("grad") == MaskArm("grad", "initial", "plain")
+    assert str(plans.parse_learned_mask("learned/constant")) == "learned/constant/plain"
+    assert plan("criteria", arms=("movement", "random/reinit")).arms == (
+        "movement/rewind/zero",
+        "random/reinit/zero",
+    )
+
+
+@pytest.mark.parametrize(
+    ("experiment", "arm", "message"),
+    [
+        ("criteria", "best", "unknown criterion 'best': choose one of large_final"),
+        ("criteria", "random/undo", "unknown mask-1 action 'undo': choose one of rewind"),
+        ("criteria", "random/rewind/one", "unknown mask-0 action 'one': choose one of zero"),
+        ("criteria", "random/rewind/zero/more", "an arm is criterion/mask-1 action/mask-0 action"),
+        ("criteria", "", "unknown criterion ''"),
+        ("supermasks", "learned", "unknown criterion 'learned'"),
+        ("supermasks", "random/two", "values are one of initial, constant"),
+        ("supermasks", "random/initial/large", "scaling one of plain, rescaled"),
+        ("supermasks", "random/initial/plain/x", "a supermask is source/values/scaling"),
+        ("learned_supermasks", "random", "a learned supermask is learned/values/scaling"),
+    ],
+)
+def test_bad_arms_are_refused_with_the_valid_names(experiment: str, arm: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        plan(experiment, arms=(arm,))
+
+
+def test_arms_are_named_once_and_at_least_one() -> None:
+    with pytest.raises(UserError, match="an arm is named twice"):
+        plan("criteria", arms=("random", "random/rewind/zero"))
+    with pytest.raises(UserError, match="no arms: choose some of large_final/rewind/zero"):
+        plan("criteria", arms=())
+
+
+# --- bad values -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "imagenet"}, "'imagenet': choose one of digits, mnist"),
+        ({"seeds": 0}, "seeds must be at least 1, not 0"),
+        ({"rounds": -1}, "rounds must not be negative"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"evaluate_every": 0}, "evaluate_every must be at least 1"),
+        ({"train_images": 0}, "train_images must be at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate must be a positive number"),
+        ({"learning_rate": math.nan}, "learning_rate must be a positive number"),
+        ({"width": 0.0}, "width must be a positive number"),
+        ({"width": math.inf}, "width must be a positive number"),
+        ({"keep_conv": 0.0}, "keep_conv must lie in (0, 1]"),
+        ({"keep_dense": 1.1}, "keep_dense must lie in (0, 1]"),
+        ({"keep_output": math.nan}, "keep_output must lie in (0, 1]"),
+        ({"precision": "int8"}, "'int8': choose one of fp32, tf32, bf16"),
+        ({"colour": 1}, "a plan has no option colour"),
+    ],
+)
+def test_bad_values_are_refused_at_once(changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        plan("criteria", **changes)
+
+
+def test_bad_names_are_refused_with_the_valid_ones() -> None:
+    for arguments, message in (
+        (("criterion",), "'criterion': choose one of criteria, signs, zeros, supermasks, learned"),
+        (("criteria", "vgg"), "'vgg': choose one of fc, conv2, conv4, conv6"),
+        (("criteria", "fc", "huge"), "'huge': choose one of tiny, cpu, paper"),
+    ):
+        with pytest.raises(UserError, match=message):
+            plan(*arguments)
+    with pytest.raises(UserError, match="unknown network 'vgg'"):
+        dataclasses.replace(plan("criteria"), network="vgg")
+    with pytest.raises(UserError, match="unknown experiment 'x'"):
+        dataclasses.replace(plan("criteria"), experiment="x")
+
+
+# --- names ------------------------------------------------------------------------------------
+
+OTHER = {
+    "dataset": "mnist",
+    "arms": ("random",),
+    "seeds": 9,
+    "rounds": 1,
+    "epochs": 3,
+    "learning_rate": 0.5,
+    "keep_conv": 0.5,
+    "keep_dense": 0.5,
+    "keep_output": 0.5,
+    "batch_size": 7,
+    "evaluate_every": 7,
+    "width": 0.5,
+    "train_images": 100,
+    "precision": "bf16",
+}
+
+
+def test_every_field_has_a_part_in_the_hash() -> None:
+    fields = {field.name for field in dataclasses.fields(Plan)}
+    assert set(OTHER) == fields - {"experiment", "network", "preset"}
+    hashes = {plan("criteria").hash(), plan("signs").hash(), plan("criteria", "conv2").hash()}
+    hashes |= {plan("criteria", preset="cpu").hash()}
+    hashes |= {plan("criteria", **{name: value}).hash() for name, value in OTHER.items()}
+    assert len(hashes) == 4 + len(OTHER)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_an_override_gives_another_name_and_its_own_command(name: str) -> None:
+    changed = plan("criteria", **{name: OTHER[name]})
+    assert not changed.is_stock
+    assert changed.name == f"criteria-fc-tiny-{changed.hash()}"
+    assert re.fullmatch("[0-9a-f]{12}", changed.hash())
+    # The command gives the same plan, through the real parser.
+    from dltlib import cli
+
+    options = cli._parser().parse_args(shlex.split(changed.command)[1:])
+    overrides = {key: getattr(options, key) for key in cli.OVERRIDES}
+    overrides |= {"arms": tuple(options.arms) if options.arms else None}
+    again = plan(
+        options.experiment,
+        options.network,
+        options.preset,
+        **{key: value for key, value in overrides.items() if value is not None},
+    )
+    assert again == changed
+
+
+def test_hashes_of_stock_plans_are_what_they_were() -> None:
+    """Checkpoints and overridden records are named by them; a new option must not rename them."""
+    assert plan("criteria", "fc", "paper").hash() == "3cb3be6ccbd4"
+    assert plan("zeros", "conv6", "paper").hash() == "7b8f82a75684"
+
+
+def test_the_default_of_an_optional_field_is_left_out_of_the_hash() -> None:
+    stock = plan("criteria")
+    assert plan("criteria", width=1.0, train_images=None, precision="fp32").hash() == stock.hash()
+
+
+def test_replicas_come_seed_by_seed() -> None:
+    some = plan("criteria", seeds=2, arms=("random", "movement"))
+    assert some.replicas() == [
+        ("random/rewind/zero", 0),
+        ("movement/rewind/zero", 0),
+        ("random/rewind/zero", 1),
+        ("movement/rewind/zero", 1),
+    ]
+
+
+def test_keep_rates_are_by_role() -> None:
+    some = plan("criteria", "conv6", "paper")
+    assert [some.keep_rate(role) for role in ("conv", "dense", "output")] == [0.85, 0.8, 0.9]
+
+
+def test_a_plan_is_plain_data() -> None:
+    content = plan("criteria").as_dict()
+    assert isinstance(content["arms"], list)
+    assert Plan(**(content | {"arms": tuple(content["arms"])})) == plan("criteria")
+    assert set(datasets.DATASETS) >= {"digits", "mnist", "fashion_mnist", "cifar10"}
