@@ -113,17 +113,17 @@ def test_float64_ends_where_the_plain_loop_ends(generator):
     images, labels = draw_images(400, 230, generator)
     networks = draw_networks(
         [230, 40, 30, 10],
-        [1.0, 0.5, 0.2, 0.05, 0.0],
-        [False, True, False, True, True],
+        [1.0, 0.3, 0.05],
+        [False, True, False],
         torch.float64,
         generator,
     )
     batches = torch.randint(0, 400, (2, 200, 60), generator=generator)
-    stream = torch.tensor([0, 1, 0, 1, 1])
+    stream = torch.tensor([0, 1, 1])
     step = KernelStep(*networks, learning_rate=RATE, batch_size=60)
     losses = step.advance(images, labels, batches, stream)
     weights, biases = step.parameters()
-    for replica in range(5):
+    for replica in range(3):
         alone = [[part[replica] for part in parts] for parts in networks]
         expected = plain_loop(*alone, images, labels, batches[stream[replica]])
         assert largest_difference(weights, expected[0], replica) < 1e-9
