@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dltlib: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("dltlib: stopped; the same command goes on from here", file=sys.stderr)
+        forced = "--force" in (arguments or sys.argv)
+        remedy = "begins anew, as --force says" if forced else "goes on from here"
+        print(f"dltlib: stopped; the same command {remedy}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # e.g. `dltlib status | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -122,6 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     claims.set_defaults(command=_claims)
 
+    bench = commands.add_parser(
+        "bench",
+        help="time this library against a plain training loop",
+        description="Time this library against a plain training loop, in turns, and write "
+        "book/records/bench.json. Takes some minutes; let the machine do nothing else meanwhile.",
+    )
+    bench.add_argument(
+        "--quick", action="store_true", help="see that it runs, in seconds; the times mean nothing"
+    )
+    bench.set_defaults(command=_bench)
+
     pages = commands.add_parser(
         "book",
         help="execute the chapters and build the site",
@@ -184,6 +197,14 @@ def _claims(options: argparse.Namespace) -> None:
     networks = [options.network] if options.network else None
     results = claims.scorecard(networks, options.preset)
     print("\n".join(claims.describe(results, options.verbose)))
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from dltlib import bench
+
+    target = bench.run(bench.QUICK if options.quick else bench.FULL)
+    print("\n".join(bench.describe(bench.read(target))))
+    print(f"bench: {target}")
 
 
 def _data(options: argparse.Namespace) -> None:

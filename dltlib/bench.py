@@ -1,0 +1,906 @@
+"""How fast: this engine against the loop that a user would write, in one run, taking turns.
+
+Every measurement is a `Case` that can do so many iterations. The cases of a part take turns, round
+after round, so that whatever else the machine does meets them all; a ratio is taken within a
+repetition and reported as a median with the range from the 10th to the 90th percentile. Evaluation
+is in no case, and the batches' indices are drawn before the clock starts, on either side.
+
+The result is one JSON file (`write`, `read`): it holds times, which differ from run to run, so it
+is no record of an experiment; `dltlib.records` holds those.
+"""
+
+import gc
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from dltlib import (
+    datasets,
+    experiments,
+    networks,
+    parallel,
+    paths,
+    plans,
+    records,
+    runners,
+    training,
+)
+from dltlib.checkpoints import Checkpoint
+from dltlib.datasets import Dataset, Split
+from dltlib.errors import UserError
+from dltlib.networks import Network
+from dltlib.training import Masks, Settings, Weights
+
+ROUNDS = (0, 4, 7, 10, 15, 21)  # densities 1, 0.41, 0.21, 0.11, 0.04 and 0.01
+MORE_ROUNDS = (2, 24)  # for the cost of a whole experiment of `LAST_ROUND` rounds
+LAST_ROUND = 24
+# The programme to be done in a night: every arm of criteria, signs and zeros.
+SEEDS, EPOCHS = 5, 30
+LIT = 0.191  # MNIST's share of pixels that are not black
+BYTES_PER_WEIGHT = 24  # Adam reads and writes a weight and its two moments, four bytes each
+
+
+@dataclass(frozen=True)
+class Size:
+    """How thorough a benchmark is."""
+
+    repetitions: int = 11
+    seconds: float = 0.15  # that each case gets in each repetition
+    images: int = 60_000  # made-up ones, where the real ones are not at hand
+    rounds: tuple[int, ...] = ROUNDS
+    more_rounds: tuple[int, ...] = MORE_ROUNDS
+    seeds: int = 5
+    widths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
+    conv_widths: tuple[float, ...] = (0.25, 1.0)
+    peak_side: int = 2048  # of the matrices
+    peak_floats: int = 1 << 25
+    slice_rounds: int = LAST_ROUND
+    slice_images: int | None = None
+
+
+FULL = Size()
+QUICK = Size(
+    repetitions=2,
+    seconds=0.002,
+    images=2_000,
+    rounds=(0, 10),
+    more_rounds=(),
+    seeds=2,
+    widths=(0.25,),
+    conv_widths=(1 / 16,),
+    peak_side=64,
+    peak_floats=1 << 12,
+    slice_rounds=1,
+    slice_images=600,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something to be timed: ``run(n)`` does n iterations of ``replicas`` networks."""
+
+    facts: Mapping[str, Any]  # part, way, network, width, round, density, ...
+    run: Callable[[int], object]
+    replicas: int = 1
+
+
+def take_turns(cases: Sequence[Case], repetitions: int, seconds: float) -> list[dict[str, Any]]:
+    """Time the cases in turn; for each its facts and milliseconds per replica and iteration.
+
+    How many iterations a turn has is found first (which warms up, too): about ``seconds`` worth.
+    """
+    counts = [_iterations_in(case, seconds) for case in cases]
+    times: list[list[float]] = [[] for _ in cases]
+    for _ in range(repetitions):
+        for case, count, own in zip(cases, counts, times, strict=True):
+            own.append(_clock(case.run, count) / count / case.replicas * 1e3)
+    return [
+        {
+            **case.facts,
+            "replicas": case.replicas,
+            "iterations": count,
+            "milliseconds": [float(f"{value:.5g}") for value in own],
+        }
+        for case, count, own in zip(cases, counts, times, strict=True)
+    ]
+
+
+def _iterations_in(case: Case, seconds: float) -> int:
+    count = 1
+    case.run(count)
+    for _ in range(2):  # the second time from a count that is no longer all overhead
+        count = max(1, min(500, round(seconds * count / _clock(case.run, count))))
+    return count
+
+
+def _clock(run: Callable[[int], object], iterations: int) -> float:
+    begin = time.perf_counter()
+    run(iterations)
+    return time.perf_counter() - begin
+
+
+# --- what is compared -------------------------------------------------------------------------
+
+
+def engine(
+    network: Network,
+    weights: Weights,
+    masks: Masks,
+    settings: Settings,
+    split: Split,
+    seeds: Sequence[int],
+) -> Callable[[int], training.Step]:
+    """The step that `training.choose_step` takes here, on batches of the replicas' seeds."""
+    device = weights[0].device
+    biases = networks.initial_biases(network, len(seeds), device)
+    step = training.choose_step(network, device)(network, weights, biases, masks, settings)
+    unique = sorted(set(seeds))
+    stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
+    following = batches(unique, split, settings.batch_size)
+
+    def run(iterations: int) -> training.Step:
+        step.advance(split.images, split.labels, following(iterations), stream)
+        _wait(device)
+        return step
+
+    return run
+
+
+def plain_loop(
+    network: Network,
+    weights: Weights,
+    masks: Masks,
+    settings: Settings,
+    images: Float[Tensor, "images channels height width"],
+    labels: Int64[Tensor, " images"],
+    seed: int = 0,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    **optimizer_options: Any,
+) -> Callable[[int], nn.Sequential]:
+    """The loop that a user would write, for the first replica: a module, Adam, data in memory.
+
+    ``images`` are floating-point numbers already. Pruned weights stay at zero because their
+    gradients are masked; a dense network's loop has no masks. ``optimizer_options`` are Adam's.
+    """
+    module = plain_module(network, weights).to(images.device, memory_format=memory_format)
+    optimizer = torch.optim.Adam(
+        module.parameters(), lr=settings.learning_rate, **optimizer_options
+    )
+    layers = [layer for layer in module if hasattr(layer, "weight")]
+    pruned = [
+        (layer.weight, _as_module(mask[0]).to(images.dtype))
+        for layer, mask in zip(layers, masks, strict=True)
+        if not mask[0].all()
+    ]
+    following = batches([seed], Split(images, labels), settings.batch_size)
+    half = settings.precision == "bf16"
+
+    def run(iterations: int) -> nn.Sequential:
+        with torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext():
+            for indices in following(iterations)[0]:
+                batch = images[indices].contiguous(memory_format=memory_format)
+                loss = F.cross_entropy(module(batch), labels[indices])
+                optimizer.zero_grad()
+                loss.backward()
+                for weight, mask in pruned:
+                    weight.grad.mul_(mask)
+                optimizer.step()
+        _wait(images.device)
+        return module
+
+    return run
+
+
+def plain_module(network: Network, weights: Weights) -> nn.Sequential:
+    """The first replica as a module of `torch.nn` layers, its biases at zero."""
+    layers: list[nn.Module] = []
+    depth = network.input_shape[0]
+    for index, channels in enumerate(network.channels):
+        layers += [nn.Conv2d(depth, channels, 3, padding=1), nn.ReLU()]
+        layers += [nn.MaxPool2d(2)] if index % 2 else []
+        depth = channels
+    layers.append(nn.Flatten())
+    for layer in network.layers[len(network.channels) :]:
+        layers += [nn.Linear(*layer.shape), nn.ReLU()]
+    module = nn.Sequential(*layers[:-1]).to(weights[0].dtype)
+    with torch.no_grad():
+        weighted = [layer for layer in module if hasattr(layer, "weight")]
+        for layer, weight in zip(weighted, weights, strict=True):
+            layer.weight.copy_(_as_module(weight[0]))
+            layer.bias.zero_()
+    return module
+
+
+def _as_module(values: Tensor) -> Tensor:
+    """One replica's layer as `torch.nn` has it: dense weights the other way round."""
+    return values.T if values.ndim == 2 else values
+
+
+def spread_loops(loops: Sequence[Callable[[int], object]]) -> Callable[[int], object]:
+    """Loops of single networks side by side, each in one thread."""
+    return lambda iterations: parallel.spread(lambda loop: loop(iterations), loops)
+
+
+def grouped_loop(
+    network: Network,
+    weights: Weights,
+    settings: Settings,
+    split: Split,
+    seeds: Sequence[int],
+    memory_format: torch.memory_format,
+) -> Callable[[int], Weights]:
+    """All replicas in one operation: grouped convolutions, batched products, fused Adam."""
+    replicas, convolutions = len(seeds), len(network.channels)
+    biases = networks.initial_biases(network, replicas)
+    leaves = [value.clone().requires_grad_() for value in weights + biases]
+    weights, biases = leaves[: len(weights)], leaves[len(weights) :]
+    optimizer = torch.optim.Adam(leaves, lr=settings.learning_rate, fused=True)
+    following = batches(seeds, split, settings.batch_size)
+
+    def forward(images: Tensor) -> Tensor:
+        activity = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=memory_format)
+        for index in range(convolutions):
+            kernel = weights[index].flatten(0, 1).contiguous(memory_format=memory_format)
+            bias = biases[index].flatten()
+            activity = F.relu(F.conv2d(activity, kernel, bias, padding=1, groups=replicas))
+            if index % 2:
+                activity = F.max_pool2d(activity, 2)
+        activity = activity.reshape(len(activity), replicas, -1).transpose(0, 1)
+        for index in range(convolutions, len(weights)):
+            activity = activity if index == convolutions else F.relu(activity)
+            activity = torch.baddbmm(biases[index][:, None], activity, weights[index])
+        return activity
+
+    def run(iterations: int) -> Weights:
+        for rows in following(iterations).unbind(1):
+            logits = forward(split.images[rows].float().div(255))
+            optimizer.zero_grad()
+            training.cross_entropy(logits, split.labels[rows]).sum().backward()
+            optimizer.step()
+        return weights
+
+    return run
+
+
+def batches(
+    seeds: Sequence[int], split: Split, batch_size: int
+) -> Callable[[int], Int64[Tensor, "seed iterations batch"]]:
+    """A function that hands out the next so many batches of every seed, epoch after epoch."""
+    length = len(split) // batch_size
+    order = torch.stack([training.data_order(seed, 0, len(split)) for seed in seeds])
+    order = order[:, : length * batch_size].reshape(len(seeds), length, batch_size)
+    order = order.to(split.images.device)
+    done = 0
+
+    def following(iterations: int) -> Tensor:
+        nonlocal done
+        places = torch.arange(done, done + iterations, device=order.device) % length
+        done += iterations
+        return order[:, places]
+
+    return following
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def tickets(
+    network: Network, dataset: Dataset, settings: Settings, seeds: int, rounds: Sequence[int]
+) -> Iterator[tuple[int, Weights, Masks]]:
+    """Networks as the criteria experiment trains them in these rounds: nine arms for each seed.
+
+    The masks are made in one shot, from one epoch of dense training; the weights are rewound.
+    """
+    plan = plans.plan("criteria", "fc", "paper")
+    dense = networks.initial_weights(network, range(seeds))
+    full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
+    final = training.train(network, dataset, dense, full, range(seeds), settings).weights
+    arms = [plans.parse_arm(arm) for arm in plan.arms]
+    place = torch.arange(seeds).repeat_interleave(len(arms))
+    initial, final, alive = ([layer[place] for layer in every] for every in (dense, final, full))
+    for round_ in rounds:
+        masks = alive
+        if round_:
+            masks = runners.next_masks(
+                plan, network, arms * seeds, place.tolist(), round_, initial, final, alive,
+                lambda layer: None,
+            )  # fmt: skip
+        yield round_, [w * mask for w, mask in zip(initial, masks, strict=True)], masks
+
+
+def arithmetic(network: Network, masks: Masks, batch_size: int) -> float:
+    """Operations that one iteration of a replica cannot do without, its pruned weights left out.
+
+    Two for each weight, image and position, three times over: forward, for the weights' gradient,
+    and (save in the first layer) for the inputs' gradient.
+    """
+    total = 0.0
+    for index, (layer, mask) in enumerate(zip(network.layers, masks, strict=True)):
+        positions = 1.0
+        if layer.role == "conv":
+            positions = math.prod(network.input_shape[1:]) / 4 ** (index // 2)
+        kept = mask.sum().item() / len(mask)
+        total += 2 * batch_size * positions * kept * (3 if index else 2)
+    return total
+
+
+# --- the parts of the benchmark ---------------------------------------------------------------
+
+
+def _describe(
+    part: str, way: str, network: Network, width: float, round_: int, masks: Masks, batch: int
+) -> dict[str, Any]:
+    kept = sum(mask.sum().item() for mask in masks) / len(masks[0])
+    return {
+        "part": part,
+        "way": way,
+        "network": network.name,
+        "width": width,
+        "round": round_,
+        "density": round(kept / network.weight_count, 5),
+        "operations": arithmetic(network, masks, batch),
+        "bytes": kept * BYTES_PER_WEIGHT,
+    }
+
+
+def peak_cases(size: Size) -> list[Case]:
+    """What the machine can do: a product of large matrices, a copy and a triad of large arrays."""
+    a, b, product = (torch.rand(size.peak_side, size.peak_side) for _ in range(3))
+    x, y, z = (torch.rand(size.peak_floats) for _ in range(3))
+
+    def repeat(work: Callable[[], object]) -> Callable[[int], object]:
+        return lambda iterations: [work() for _ in range(iterations)]
+
+    def facts(way: str, operations: float, moved: float) -> dict[str, Any]:
+        return {"part": "peaks", "way": way, "operations": operations, "bytes": moved}
+
+    return [
+        Case(
+            facts("matrix product", 2.0 * size.peak_side**3, 0),
+            repeat(partial(torch.mm, a, b, out=product)),
+        ),
+        Case(facts("copy", 0, 8.0 * size.peak_floats), repeat(partial(y.copy_, x))),
+        Case(
+            facts("triad", 0, 12.0 * size.peak_floats),
+            repeat(partial(torch.add, x, y, alpha=2, out=z)),
+        ),
+    ]
+
+
+def fc_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+    """FC at the densities asked for: two seeds of nine arms, against the plain loop."""
+    network = networks.build("fc", dataset.input_shape)
+    images = dataset.train.images.float().div(255)
+    labels = dataset.train.labels
+    cases = []
+    for round_, weights, masks in tickets(
+        network, dataset, settings, 2, sorted({*size.rounds, *size.more_rounds})
+    ):
+        describe = partial(
+            _describe,
+            part="fc", network=network, width=1.0, round_=round_, masks=masks,
+            batch=settings.batch_size,
+        )  # fmt: skip
+        count = len(weights[0])
+        every = network, weights, masks, settings
+        seeds = [replica * 2 // count for replica in range(count)]
+        cases += [
+            Case(describe(way="engine"), engine(*every, dataset.train, seeds), count),
+            Case(describe(way="plain"), plain_loop(*every, images, labels)),
+        ]
+        if round_ in size.rounds:
+            cases += [
+                Case(
+                    describe(way="engine, no seed shared"),
+                    engine(*every, dataset.train, range(count)),
+                    count,
+                ),
+                Case(describe(way="plain, fused"), plain_loop(*every, images, labels, fused=True)),
+            ]
+    return cases
+
+
+def replica_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+    """How cost grows with the number of replicas, dense and in round 7 (or the last there is)."""
+    network = networks.build("fc", dataset.input_shape)
+    rounds = (0, 7 if 7 in size.rounds else size.rounds[-1])
+    cases = []
+    for round_, weights, masks in tickets(network, dataset, settings, size.seeds, rounds):
+        arms = len(weights[0]) // size.seeds
+        for count in [1, 2, 4, *(arms * seeds for seeds in (1, 2, size.seeds))]:
+            own = [layer[:count] for layer in weights], [mask[:count] for mask in masks]
+            facts = _describe(
+                "replicas", "engine", network, 1.0, round_, own[1], settings.batch_size
+            )
+            seeds = [replica // arms for replica in range(count)]
+            run = engine(network, *own, settings, dataset.train, seeds)
+            cases.append(Case(facts, run, count))
+    return cases
+
+
+def width_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+    """How cost grows with the width of the hidden layers, dense and in round 10."""
+    images = dataset.train.images.float().div(255)
+    cases = []
+    for width in size.widths:
+        network = networks.build("fc", dataset.input_shape, width)
+        for round_, weights, masks in tickets(network, dataset, settings, 1, (0, 10)):
+            every = network, weights, masks, settings
+            facts = partial(
+                _describe, "width", network=network, width=width, round_=round_, masks=masks,
+                batch=settings.batch_size,
+            )  # fmt: skip
+            count = len(weights[0])
+            cases += [
+                Case(facts(way="engine"), engine(*every, dataset.train, [0] * count), count),
+                Case(facts(way="plain"), plain_loop(*every, images, dataset.train.labels)),
+            ]
+    return cases
+
+
+def conv_cases(width: float, settings: Settings) -> list[Case]:
+    """Conv2: ways to train several, each convolution done densely whatever the density."""
+    network = networks.build("conv2", (3, 32, 32), width)
+    split = _random_split(3_000, (3, 32, 32), torch.full((3, 32, 32), 0.9))
+    images = split.images.float().div(255)
+    seeds = list(range(4))
+    weights = networks.initial_weights(network, seeds)
+    masks = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
+    plain = partial(plain_loop, network, weights, masks, settings, images, split.labels)
+    last = torch.channels_last
+
+    def case(way: str, run: Callable[[int], object], replicas: int = 1) -> Case:
+        part = f"conv2, width {width:g}"
+        facts = _describe(part, way, network, width, 0, masks, settings.batch_size)
+        return Case(facts, run, replicas)
+
+    def spread(memory_format: torch.memory_format) -> Callable[[int], object]:
+        loops = [plain(seed=seed, fused=True, memory_format=memory_format) for seed in seeds]
+        return spread_loops(loops)
+
+    grouped = partial(grouped_loop, network, weights, settings, split, seeds)
+    return [
+        case("plain", plain()),
+        case("plain, fused", plain(fused=True)),
+        case("plain, fused, channels last", plain(fused=True, memory_format=last)),
+        case("a replica a thread", spread(torch.contiguous_format), len(seeds)),
+        case("a replica a thread, channels last", spread(last), len(seeds)),
+        case("engine", engine(network, weights, masks, settings, split, seeds), len(seeds)),
+        case("grouped", grouped(torch.contiguous_format), len(seeds)),
+        case("grouped, channels last", grouped(last), len(seeds)),
+    ]
+
+
+def gpu_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+    """The same on a GPU: FC by number of replicas, Conv6 in bf16, each beside the eager loop."""
+    device = torch.device("cuda")
+    fc = networks.build("fc", dataset.input_shape)
+    conv6 = networks.build("conv6", (3, 32, 32), min(size.conv_widths[-1], 1.0))
+    half = Settings(epochs=1, learning_rate=3e-4, precision="bf16")
+    noise = _random_split(6_000, (3, 32, 32), torch.full((3, 32, 32), 0.9))
+    cases = []
+    for network, split, own, counts in (
+        (fc, dataset.train, settings, (1, 16, 64, 128)),
+        (conv6, noise, half, (1, 8, 32)),
+    ):
+        split = split.to(device)
+        images = split.images.float().div(255)
+        for count in counts:
+            seeds = range(count)
+            weights = networks.initial_weights(network, seeds, device)
+            masks = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
+            facts = partial(
+                _describe, "gpu", network=network, width=1.0, round_=0, masks=masks,
+                batch=own.batch_size,
+            )  # fmt: skip
+            every = network, weights, masks, own
+            cases.append(Case(facts(way="engine"), engine(*every, split, seeds), count))
+            if count == 1:
+                cases += [
+                    Case(facts(way="plain"), plain_loop(*every, images, split.labels)),
+                    Case(
+                        facts(way="plain, fused"),
+                        plain_loop(*every, images, split.labels, fused=True),
+                    ),
+                ]
+    return cases
+
+
+def where_convolutions_go(width: float, settings: Settings) -> dict[str, float]:
+    """Shares of one engine step of Conv2 in one thread, by kind of operation."""
+    network = networks.build("conv2", (3, 32, 32), width)
+    split = _random_split(600, (3, 32, 32), torch.full((3, 32, 32), 0.9))
+    weights = networks.initial_weights(network, [0])
+    masks = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
+    with _threads(1):  # the profiler sees one thread
+        run = engine(network, weights, masks, settings, split, [0])
+        run(1)
+        # The profiler's own log complains where there is no GPU.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=activities) as profile:
+            run(3)
+    times: dict[str, float] = dict.fromkeys(_KINDS.values(), 0.0) | {"everything else": 0.0}
+    for event in profile.key_averages():
+        kind = next((kind for name, kind in _KINDS.items() if name in event.key), None)
+        times[kind or "everything else"] += event.self_cpu_time_total
+    total = sum(times.values())
+    return {kind: round(value / total, 4) for kind, value in times.items()}
+
+
+# Part of an operation's name, and what it is; the first that fits counts.
+_KINDS = {
+    "convolution_backward": "convolutions, backward",
+    "convolution": "convolutions, forward",
+    "max_pool": "max pools",
+    "relu": "rectifiers",
+    "threshold": "rectifiers",
+    "clamp_min": "rectifiers",
+    "addmm": "dense layers",
+    "aten::mm": "dense layers",
+    "adam": "Adam",
+    "copy": "copies",
+}
+
+
+def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, Any]:
+    """One seed and one epoch of every arm of criteria, signs and zeros: all rounds, all work.
+
+    Run as any experiment is, with looks at the validation split, masks, checkpoints and tests.
+    Returned are, for each round, the seconds that one epoch of all arms takes (looks included),
+    and the seconds spent once a training.
+    """
+    arms = list(
+        dict.fromkeys(
+            arm
+            for experiment in ("criteria", "signs", "zeros")
+            for arm in plans.find(experiment).arms
+        )
+    )
+    plan = plans.plan(
+        "criteria", "fc", "paper", arms=tuple(arms), seeds=1, epochs=1, rounds=size.slice_rounds,
+        evaluate_every=min(100, (size.slice_images or 60_000) // 60 // 2),
+    )  # fmt: skip
+    dataset = dataset.with_train_images(size.slice_images)
+    looks: list[tuple[int, int, float]] = []  # round, replica-iterations, when
+
+    def look(done: int, accuracy: float, round_: int) -> None:
+        looks.append((round_, done, time.perf_counter()))
+
+    checkpoint = Checkpoint.open(directory / "slice.safetensors", plan.hash())
+    begin = ended = time.perf_counter()
+    for _ in experiments.rounds(
+        plan, plan.replicas(), checkpoint, torch.device("cpu"), dataset, look
+    ):
+        pass
+    end = time.perf_counter()
+    checkpoint.path.unlink()
+    epochs, once = [], []
+    for round_ in range(plan.rounds + 1):
+        own = [(done, when) for number, done, when in looks if number == round_]
+        work = sum(done for done, _ in own)
+        # What came before the first look holds the masks too, so the pace is that of the others.
+        pace = (own[-1][1] - own[0][1]) / (work - own[0][0])
+        epochs.append(round(pace * work, 4))
+        once.append(round(max(0.0, own[0][1] - ended - pace * own[0][0]), 4))
+        ended = own[-1][1]
+    once.append(round(end - ended, 4))
+    return {
+        "arms": arms,
+        "iterations": training.iterations_per_epoch(dataset, plan.settings()),
+        "epoch_seconds": epochs,
+        "other_seconds": once,
+        "seconds": round(end - begin, 2),
+    }
+
+
+def memory_used(dataset: Dataset, settings: Settings) -> dict[str, float]:
+    """Megabytes: what a replica adds to this process, by density, and the data on either side."""
+    network = networks.build("fc", dataset.input_shape)
+    used = {
+        "data, engine": dataset.train.images.nbytes / 1e6,
+        "data, plain": dataset.train.images.nbytes * 4 / 1e6,
+    }
+    for round_, weights, masks in tickets(network, dataset, settings, 1, (0, 15)):
+        gc.collect()
+        before = psutil.Process().memory_info().rss
+        run = engine(network, weights, masks, settings, dataset.train, [0] * len(weights[0]))
+        step = run(1)
+        growth = psutil.Process().memory_info().rss - before
+        used[f"replica, round {round_}"] = round(growth / len(weights[0]) / 1e6, 2)
+        del run, step
+    return used
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def load_images(size: Size) -> tuple[Dataset, str]:
+    """MNIST where it is at hand, else random images of its shape and darkness; and which it is."""
+    if size == FULL:
+        try:
+            return datasets.load("mnist"), "mnist"
+        except UserError:
+            pass
+    # Lit more often towards the middle, as digits are; never at the rim.
+    axis = torch.linspace(-1, 1, 28)
+    chance = (1 - axis[:, None] ** 2 - axis[None] ** 2).clamp(min=0)[None]
+    split = _random_split(size.images, (1, 28, 28), chance * (LIT / chance.mean()))
+    cut = size.images // 12
+    return (
+        Dataset(
+            "random",
+            split.first(size.images - cut),
+            Split(split.images[-cut:], split.labels[-cut:]),
+            split.first(cut * 2),
+        ),
+        f"random images of MNIST's shape, {LIT:.0%} of their pixels lit",
+    )
+
+
+def _random_split(count: int, shape: tuple[int, ...], chance: Tensor) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(1, 256, (count, *shape), generator=generator, dtype=torch.uint8)
+    lit = torch.rand(count, *shape, generator=generator) < chance
+    return Split(images * lit, torch.randint(10, (count,), generator=generator))
+
+
+# --- the whole benchmark, its record ----------------------------------------------------------
+
+
+def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
+    """Measure everything and write the record; returns its path.
+
+    The full benchmark's goes to `paths.records()`, any other's to `paths.runs()`.
+    """
+    target = (paths.records() if size == FULL else paths.runs()) / "bench.json"
+    records.check_writable(target.parent)
+    begin, started, load = time.perf_counter(), _processor_times(), os.getloadavg()[0]
+    dataset, data = load_images(size)
+    settings = Settings(epochs=1, learning_rate=1.2e-3)
+    conv_settings = Settings(epochs=1, learning_rate=2e-4)
+    report(f"memory, on {data}")
+    memory = memory_used(dataset, settings)
+    parts: dict[str, Callable[[], list[Case]]] = {
+        "FC by density": lambda: fc_cases(dataset, settings, size) + peak_cases(size),
+        "FC by replicas": lambda: replica_cases(dataset, settings, size),
+        "FC by width": lambda: width_cases(dataset, settings, size),
+    }
+    for width in size.conv_widths:
+        parts[f"Conv2 at width {width:g}"] = partial(conv_cases, width, conv_settings)
+    if torch.cuda.is_available():
+        parts["GPU"] = lambda: gpu_cases(dataset, settings, size)
+    cases = []
+    for name, make in parts.items():
+        report(name)
+        cases += take_turns(make(), size.repetitions, size.seconds)
+        gc.collect()
+    report("where the time goes in Conv2")
+    shares = where_convolutions_go(size.conv_widths[-1], conv_settings)
+    report("a slice of the paper's programme")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = measure_slice(dataset, size, target.parent)
+    own, everybody = (now - then for now, then in zip(_processor_times(), started, strict=True))
+    facts = {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - begin, 1),
+        "device": experiments.describe_device(torch.device("cpu")),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "load_before": round(load, 2),
+        "busy_with_others": round(max(0.0, everybody - own) / max(everybody, 1e-9), 3),
+        "data": data,
+        "batch_size": settings.batch_size,
+        "command": "dltlib bench" if size == FULL else "dltlib bench --quick",
+        "commit": records.commit(),
+        "versions": records.versions(),
+        "memory": memory,
+        "conv2_shares": shares,
+        "slice": part,
+        "before": _earlier_ratios(target),
+    }
+    write(target, facts, cases)
+    return target
+
+
+def _processor_times() -> tuple[float, float]:
+    """Seconds of processor time used so far: by this process, and by all there are."""
+    own = psutil.Process().cpu_times()
+    every = psutil.cpu_times()
+    idle = every.idle + getattr(every, "iowait", 0)
+    return own.user + own.system, sum(every) - idle - getattr(every, "guest", 0)
+
+
+def _earlier_ratios(target: Path) -> dict[str, Any] | None:
+    """Ratios of the run before, if it was made on this kind of machine: do they hold?"""
+    try:
+        earlier = read(target)
+    except UserError:
+        return None
+    if earlier.facts["device"] != experiments.describe_device(torch.device("cpu")):
+        return None
+    table = ratios(earlier)
+    return {
+        "finished": earlier.facts["finished"],
+        "rounds": table["round"].tolist(),
+        "ratios": [round(value, 3) for value in table["median"]],
+    }
+
+
+def write(target: Path, facts: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> None:
+    """Write a record of a benchmark, atomically."""
+    lines = ",\n".join(json.dumps(case) for case in cases)
+    text = json.dumps(dict(facts), indent=1)[:-2] + f',\n "cases": [\n{lines}\n]\n}}\n'
+    records.replace_file(target, lambda temporary: temporary.write_text(text))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A benchmark's record. ``table`` has one row for each case and repetition."""
+
+    facts: dict[str, Any]
+    table: pd.DataFrame
+
+    def provenance(self) -> str:
+        """One sentence for a caption: machine, versions, date, commit and command."""
+        facts = self.facts
+        commit = facts["commit"][:10] + ("+" if facts["commit"].endswith("+") else "")
+        shared = ""
+        if facts["busy_with_others"] > 0.02:
+            shared = f" (shared: {facts['busy_with_others']:.0%} of the work done was others')"
+        return (
+            f"{facts['device']}{shared}, data: {facts['data']}, torch "
+            f"{facts['versions']['torch']}, numba {facts['versions']['numba']}, "
+            f"{facts['finished'][:10]}, commit {commit}. "
+            f"Remake: `{facts['command']}`."
+        )
+
+
+def read(path: Path | None = None) -> Bench:
+    """The committed benchmark, or the one at ``path``.
+
+    Raises `UserError` if it is missing or damaged.
+    """
+    path = path or paths.records() / "bench.json"
+    try:
+        facts = json.loads(path.read_text())
+        table = pd.DataFrame(facts.pop("cases")).explode("milliseconds", ignore_index=True)
+        table["milliseconds"] = table["milliseconds"].astype(float)
+        table["repetition"] = table.groupby(_KEY, dropna=False).cumcount()
+    except FileNotFoundError as error:
+        raise UserError(f"no benchmark at {path}: 'dltlib bench' makes one") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is damaged: restore it with git, or remake it with 'dltlib bench'"
+        ) from error
+    return Bench(facts, table)
+
+
+_KEY = ["part", "way", "network", "width", "round", "replicas"]
+
+
+# --- what the numbers say ---------------------------------------------------------------------
+
+
+def times(bench: Bench, part: str) -> pd.DataFrame:
+    """Median milliseconds per replica and iteration, with the 10th and 90th percentile."""
+    rows = bench.table[bench.table["part"] == part]
+    facts = ["density", "operations", "bytes"]
+    table = rows.groupby([*_KEY, *facts], dropna=False, sort=False)["milliseconds"].quantile(
+        [0.1, 0.5, 0.9]
+    )
+    return table.unstack().rename(columns={0.1: "low", 0.5: "median", 0.9: "high"}).reset_index()
+
+
+def ratios(
+    bench: Bench, part: str = "fc", way: str = "engine", against: str = "plain"
+) -> pd.DataFrame:
+    """How many times faster one way is than another, taken within each repetition.
+
+    Columns: width, round, density, median, low, high (10th and 90th percentile).
+    """
+    rows = bench.table[bench.table["part"] == part]
+    keys = ["width", "round", "repetition"]
+    fast, slow = (rows[rows["way"] == name].set_index(keys) for name in (way, against))
+    both = fast.join(slow["milliseconds"].rename("slow"), how="inner")
+    both["ratio"] = both["slow"] / both["milliseconds"]
+    table = both.groupby(["width", "round", "density"])["ratio"].quantile([0.1, 0.5, 0.9])
+    table = table.unstack().rename(columns={0.1: "low", 0.5: "median", 0.9: "high"}).reset_index()
+    return table.sort_values(["width", "round"], ignore_index=True)
+
+
+def peaks(bench: Bench) -> dict[str, float]:
+    """The best seen: ``operations`` and ``bytes`` a second."""
+    rows = bench.table[bench.table["part"] == "peaks"]
+    seconds = rows["milliseconds"] / 1e3
+    return {name: float((rows[name] / seconds).max()) for name in ("operations", "bytes")}
+
+
+def shares_of_peak(bench: Bench, part: str) -> pd.DataFrame:
+    """`times` with ``matrix_share`` and ``memory_share``: of the machine's measured peaks.
+
+    What counts is what the surviving weights need (`arithmetic`; Adam's reading and writing), so
+    a loop that multiplies by zeros gets no credit for it.
+    """
+    table, best = times(bench, part), peaks(bench)
+    seconds = table["median"] / 1e3
+    table["matrix_share"] = table["operations"] / seconds / best["operations"]
+    table["memory_share"] = table["bytes"] / seconds / best["bytes"]
+    return table
+
+
+def experiment_costs(bench: Bench, rounds: int = LAST_ROUND) -> dict[str, float]:
+    """Way by way, seconds of training for one arm and seed over rounds 0 to ``rounds``.
+
+    30 epochs a round, no evaluation; rounds that were not measured lie on the line between those
+    that were.
+    """
+    per_training = EPOCHS * bench.facts["slice"]["iterations"] / 1e3
+    table = times(bench, "fc")
+    costs = {}
+    for way in ("engine", "plain"):
+        own = table[table["way"] == way].set_index("round")["median"]
+        every = own.reindex(range(rounds + 1)).interpolate(limit_direction="both")
+        costs[way] = float(every.sum()) * per_training
+    return costs
+
+
+def programme_hours(bench: Bench, seeds: int = SEEDS, epochs: int = EPOCHS) -> float:
+    """Hours for all arms of criteria, signs and zeros, projected from the slice measured."""
+    part = bench.facts["slice"]
+    return seeds * (epochs * sum(part["epoch_seconds"]) + sum(part["other_seconds"])) / 3600
+
+
+def describe(bench: Bench) -> list[str]:
+    """What a terminal shows at the end: a few lines."""
+    lines = [f"FC, milliseconds per replica and iteration ({bench.facts['device']}):"]
+    own = times(bench, "fc").set_index(["round", "way"])["median"]
+    for row in ratios(bench).itertuples():
+        ours, plain = own[row.round, "engine"], own[row.round, "plain"]
+        lines.append(
+            f"  density {row.density:5.3f}: engine {ours:.3f}, plain loop {plain:.3f}: "
+            f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f})"
+        )
+    for part in bench.table["part"].unique():
+        if part.startswith("conv2"):
+            (row,) = ratios(bench, part).itertuples()
+            lines.append(f"{part}: {row.median:.2f} times ({row.low:.2f} to {row.high:.2f})")
+    costs = experiment_costs(bench)
+    lines.append(f"24 rounds of one arm: {costs['plain'] / costs['engine']:.1f} times")
+    lines.append(
+        f"criteria, signs and zeros, {SEEDS} seeds, {EPOCHS} epochs: {programme_hours(bench):.1f} h"
+    )
+    gpu = bench.facts["gpu"]
+    lines.append(f"GPU: {gpu}" if gpu else "no GPU was there: its path was not measured")
+    if gpu:
+        for row in times(bench, "gpu").itertuples():
+            speed = row.operations / row.median / 1e9
+            lines.append(
+                f"  {row.network}, {row.way}, {row.replicas} replicas: {row.median * 1e3:.2f} us "
+                f"per replica and iteration, {speed:.1f} TFLOP/s"
+            )
+    return lines
