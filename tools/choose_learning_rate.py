@@ -1,10 +1,10 @@
 """Try SGD rates for learned masks on a network: python tools/choose_learning_rate.py conv2.
 
 The paper's rates for these networks are not known to us (section 5), so each is chosen by
-validation accuracy: of `RATES`, the one whose mean over the arms tried is highest after a third of
-the cpu preset's epochs. The test split is not looked at. Leaves the record
+validation accuracy: of `RATES`, the one whose mean over the arms tried is highest after 10 epochs
+of the cpu preset. The test split is not looked at. Leaves the record
 ``learning_rates-NETWORK-cpu`` (arms are ``source/values/scaling/rate``), which the chapter on
-supermasks shows; ``plans.LEARNED_RATES`` holds what was chosen.
+supermasks shows; ``plans._LEARNED_RATES`` holds what was chosen.
 """
 
 import math
