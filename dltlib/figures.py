@@ -1150,6 +1150,12 @@ def variant_name(arm: str) -> str:
     return f"{VALUE_NAMES[values]}, {SCALING_NAMES[scaling]}"
 
 
+def _learned_arms(table: pd.DataFrame) -> list[str]:
+    """The learned masks of a table, in the order of `LEARNED`."""
+    there = set(table["arm"])
+    return [arm for arm in LEARNED if arm in there]
+
+
 def best_masks(table: pd.DataFrame, arms: Sequence[str] | None = None) -> pd.DataFrame:
     """Each criterion mask at the density that validation accuracy chooses, seed by seed.
 
@@ -1198,49 +1204,51 @@ def mask_curves(
 def epoch_curves(
     tables: Mapping[str, pd.DataFrame],
     trained: Mapping[str, claims.Interval] | None = None,
-    zoom: tuple[float, float] | None = None,
+    window: tuple[float, float] | None = None,
 ) -> Figure:
     """Test accuracy of learned masks over the epochs of learning, a panel for each record.
 
     Mean over 10 sampled masks, then mean and 95 % interval over the seeds. ``trained`` gives the
-    accuracy of the trained network for some of the titles; ``zoom`` (percent) adds a panel above
-    the first with the top of its scale.
+    accuracy of the trained network for some of the titles; ``window`` (percent) shows only that
+    part of the scale.
     """
-    panels = list(tables.items())
-    if zoom is not None:
-        panels = [(f"{panels[0][0]}: the top of the scale", panels[0][1]), *panels]
     figure, axes = pyplot.subplots(
-        len(panels), 1, figsize=(WIDTH, 0.9 + 2.6 * len(panels)), squeeze=False
+        len(tables), 1, figsize=(WIDTH, 1.2 + 2.9 * len(tables)), squeeze=False
     )
-    titles = list(tables)[:1] * (zoom is not None) + list(tables)
-    for ax, title, (heading, table) in zip(axes[:, 0], titles, panels, strict=True):
-        known = curves(table)
-        for arm in known["arm"].unique():
-            rows, drawn = known[known["arm"] == arm], style(arm)
-            (line,) = ax.plot(
-                rows["round"],
-                100 * rows["mean"],
-                color=drawn.color,
-                marker=".",
-                label=variant_name(arm),
-            )
-            line.set_dashes(drawn.dashes) if drawn.dashes else None
-            ax.fill_between(
-                rows["round"],
-                100 * rows["low"],
-                100 * rows["high"],
-                color=to_rgba(drawn.color, 0.15),
-                linewidth=0,
-            )
+    for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
+        known = curves(table, _learned_arms(table))
+        _draw_over_epochs(ax, known, marker=".")
         if trained and title in trained:
             draw_dense(ax, trained[title], "trained weights")
-        ax.set_title(heading, loc="left")
+        if window is not None:
+            ax.set_ylim(window)
+        ax.set_title(title, loc="left")
         ax.set_ylabel("test accuracy (%)")
-    if zoom is not None:
-        axes[0, 0].set_ylim(zoom)
     axes[-1, 0].set_xlabel("epochs of learning the mask")
     legend_below(figure, axes, 2)
     return figure
+
+
+def _draw_over_epochs(ax: Axes, known: pd.DataFrame, marker: str = "") -> None:
+    """Lines of `curves` of learned masks in percent, each with its interval, against epochs."""
+    for arm, rows in known.groupby("arm", sort=False):
+        drawn = style(arm)
+        (line,) = ax.plot(
+            rows["round"],
+            100 * rows["mean"],
+            color=drawn.color,
+            marker=marker,
+            label=variant_name(arm),
+        )
+        if drawn.dashes:
+            line.set_dashes(drawn.dashes)
+        ax.fill_between(
+            rows["round"],
+            100 * rows["low"],
+            100 * rows["high"],
+            color=to_rgba(drawn.color, 0.15),
+            linewidth=0,
+        )
 
 
 def pixel_shares(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> np.ndarray:
@@ -1256,7 +1264,7 @@ def untouched_pixels(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) 
     """Pixels of which no mask, ``[pixels, units]``, dropped a single weight; ``[height, width]``.
 
     Learning never moved their scores from 0, which counts as kept: they are dark in every training
-    image. By chance a pixel looks so with a probability of one half to the power of its weights.
+    image. By chance that happens with a probability of one half to the power of its weights.
     """
     kept_all = np.stack([np.asarray(mask, dtype=bool).all(axis=1) for mask in masks])
     return kept_all.all(axis=0).reshape(image_shape)
@@ -1311,21 +1319,9 @@ def layer_density_curves(table: pd.DataFrame, layers: Sequence[str]) -> Figure:
         1, len(layers), figsize=(WIDTH, 3.4), sharex=True, sharey=True, squeeze=False
     )
     for ax, layer in zip(axes[0], layers, strict=True):
-        known = curves(long[long["layer"] == layer], column="density")
+        known = curves(long[long["layer"] == layer], _learned_arms(table), column="density")
         ax.axhline(50, color="#8C8C8C", linewidth=0.8)
-        for arm in known["arm"].unique():
-            rows, drawn = known[known["arm"] == arm], style(arm)
-            (line,) = ax.plot(
-                rows["round"], 100 * rows["mean"], color=drawn.color, label=variant_name(arm)
-            )
-            line.set_dashes(drawn.dashes) if drawn.dashes else None
-            ax.fill_between(
-                rows["round"],
-                100 * rows["low"],
-                100 * rows["high"],
-                color=to_rgba(drawn.color, 0.15),
-                linewidth=0,
-            )
+        _draw_over_epochs(ax, known)
         ax.set_title(layer, loc="left")
         ax.set_xlabel("epochs")
     axes[0, 0].set_ylabel("weights kept (%)")
@@ -1347,7 +1343,7 @@ def probability_panels(table: pd.DataFrame, looks: int = 5) -> Figure:
     Lines are histograms over the weights, at ``looks`` epochs spread over the learning, the later
     the darker; epoch 0, where every probability is one half, is left out. Log scale.
     """
-    arms = list(table["arm"].unique())
+    arms = _learned_arms(table)
     epochs = sorted(set(table["round"]) - {0})
     places = np.unique(np.linspace(0, len(epochs) - 1, looks).round().astype(int))
     shades = sns.color_palette("flare", len(places))
@@ -1366,9 +1362,112 @@ def probability_panels(table: pd.DataFrame, looks: int = 5) -> Figure:
             )
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_ylim(bottom=0.05)
         ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
         ax.set_title(variant_name(arm), loc="left")
-    figure.supxlabel(r"mask probability $\sigma(m)$", fontsize=11)
-    figure.supylabel("weights (%)", fontsize=11)
+    for ax in axes[-1]:
+        ax.set_xlabel(r"mask probability $\sigma(m)$")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("weights (%)")
     legend_below(figure, axes, 3)
+    return figure
+
+
+# --- speed ------------------------------------------------------------------------------------
+
+WAYS: dict[str, Style] = {
+    "engine": Style(BLUE),
+    "plain": Style(VERMILION),
+    "plain, fused": Style(ORANGE, DASHED),
+}
+_WAY_NAMES = {
+    "engine": "this library",
+    "plain": "plain loop",
+    "plain, fused": "plain loop, fused Adam",
+}
+
+
+@look
+def cost_curves(times: pd.DataFrame) -> Figure:
+    """Milliseconds per replica and iteration against density, both on log axes, way by way.
+
+    ``times`` has the columns way, density, low, median and high, as `bench.times` gives them; the
+    bands are from low to high.
+    """
+    figure, ax = pyplot.subplots(figsize=(WIDTH, 4.2))
+    for way, drawn in WAYS.items():
+        rows = times[times["way"] == way].sort_values("density", ascending=False)
+        _cost_line(ax, 100 * rows["density"], rows, drawn, _WAY_NAMES[way])
+    ax.set_yscale("log")
+    _plain_ticks(ax.yaxis, times["low"].min(), times["high"].max())
+    density_axis(ax)
+    ax.set_ylabel("ms per replica and iteration")
+    legend_below(figure, ax, 3)
+    return figure
+
+
+@look
+def growth_panels(replicas: pd.DataFrame, widths: pd.DataFrame) -> Figure:
+    """How the cost of a replica's iteration grows: by number of replicas, and by width.
+
+    Both are tables as `bench.times` gives them; each round is a line, its density in the legend.
+    """
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 4.0))
+    for rows, column, ax in ((replicas, "replicas", left), (widths, "width", right)):
+        for (way, number), own in rows.groupby(["way", "round"], sort=False):
+            drawn = WAYS[way]._replace(dashes=() if number == 0 else DASHED)
+            kind = "dense" if number == 0 else f"{percent(own['density'].mean())} left"
+            own = own.sort_values(column)
+            _cost_line(ax, own[column], own, drawn, f"{_WAY_NAMES[way]}, {kind}")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        places = sorted(rows[column].unique())
+        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.minorticks_off()
+        _plain_ticks(ax.yaxis, rows["low"].min(), rows["high"].max())
+    left.set_xlabel("replicas at once")
+    right.set_xlabel("width of the hidden layers")
+    left.set_ylabel("ms per replica and iteration")
+    legend_below(figure, (left, right), 2)
+    return figure
+
+
+def _cost_line(ax: Axes, places: pd.Series, rows: pd.DataFrame, drawn: Style, label: str) -> None:
+    (line,) = ax.plot(
+        places, rows["median"], "o-", color=drawn.color, markersize=4, label=label
+    )  # fmt: skip
+    if drawn.dashes:
+        line.set_dashes(drawn.dashes)
+    ax.fill_between(places, rows["low"], rows["high"], color=drawn.color, alpha=0.15, linewidth=0)
+
+
+def _plain_ticks(axis: matplotlib.axis.Axis, low: float, high: float) -> None:
+    """1, 2 and 5 times powers of ten, as people write them."""
+    scale = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [base * step for base in scale for step in (1, 2, 5) if low <= base * step <= high]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+@look
+def conv_bars(panels: Mapping[str, pd.DataFrame]) -> Figure:
+    """Ways to train a convolutional network: how many times faster than the plain loop each is.
+
+    A panel for each title; its table has the columns way, low, median and high (ratios, as
+    `bench.ratios` gives them).
+    """
+    longest = max(map(len, panels.values()))
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(WIDTH, 1.2 + 0.42 * longest), sharey=True, squeeze=False
+    )
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        rows = rows.iloc[::-1]
+        colors = [BLUE if way == "engine" else GREY for way in rows["way"]]
+        spread = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
+        names = [_WAY_NAMES.get(way, way) for way in rows["way"]]
+        ax.barh(names, rows["median"], color=colors, xerr=spread, ecolor=BLACK, height=0.65)
+        ax.axvline(1, color=BLACK, linewidth=1)
+        ax.set_title(title, loc="left")
+        ax.grid(visible=False, axis="y")
+    figure.supxlabel("times faster than the plain loop", fontsize=11)
     return figure

@@ -103,17 +103,22 @@ def test_mask_curves_plot_mean_test_accuracy_in_percent(criterion_table):
     assert line(upper, "chance").get_ydata()[0] == 10
 
 
-def test_epoch_curves_plot_epochs_and_the_zoom_repeats_them(learned_table):
+def test_epoch_curves_plot_mean_accuracy_over_epochs(learned_table):
     trained = claims.Interval(0.98, 0.97, 0.99)
-    figure = figures.epoch_curves({"FC": learned_table}, {"FC": trained}, zoom=(80, 100))
-    assert [ax.get_ylim() == (80, 100) for ax in figure.axes] == [True, False]
+    figure = figures.epoch_curves(
+        {"FC": learned_table, "other": learned_table}, {"FC": trained}, window=(80, 100)
+    )
     for ax in figure.axes:
+        assert ax.get_ylim() == (80, 100)
+        assert [one.get_label() for one in ax.get_lines() if len(one.get_xdata()) == 3] == [
+            figures.variant_name(arm) for arm in LEARNED
+        ]
         for place, arm in enumerate(LEARNED):
             drawn = line(ax, figures.variant_name(arm))
             assert drawn.get_xdata().tolist() == [0, 5, 10]
             expected = [10.5 + 0.1 * place + 8 * epoch for epoch in (0, 5, 10)]
             assert drawn.get_ydata() == pytest.approx(expected)
-        assert line(ax, "trained weights").get_ydata()[0] == pytest.approx(98)
+    assert line(figure.axes[0], "trained weights").get_ydata()[0] == pytest.approx(98)
 
 
 def test_pixel_shares_and_untouched_pixels_by_hand():
