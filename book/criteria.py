@@ -149,7 +149,7 @@ page.glue(
 # *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`):
 # much of what ends large began large, so that `large_final`, `large_init` and the two together pick many of the same weights. In the
 # first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
-# for they look at a pixel that is dark in every training image, and so get no gradient.
+# for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
 # *The last two differ by flipped signs.* `magnitude_increase` and `movement` both keep what training
 # pushed outwards. But a weight that crossed zero moved far without growing: that is a place in the upper left or lower right quarter which `movement`
