@@ -13,6 +13,7 @@ import gc
 import json
 import math
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -591,7 +592,6 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
     ):
         pass
     end = time.perf_counter()
-    checkpoint.path.unlink()
     epochs, once = [], []
     for round_ in range(plan.rounds + 1):
         own = [(done, when) for number, done, when in looks if number == round_]
@@ -702,8 +702,8 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
     report("where the time goes in Conv2")
     shares = where_convolutions_go(size.conv_widths[-1], conv_settings)
     report("a slice of the paper's programme")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = measure_slice(dataset, size, target.parent)
+    with tempfile.TemporaryDirectory() as directory:
+        part = measure_slice(dataset, size, Path(directory))
     own, everybody = (now - then for now, then in zip(_processor_times(), started, strict=True))
     facts = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
