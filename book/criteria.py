@@ -148,8 +148,8 @@ page.glue(
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
 # *The last two differ by flipped signs.* `magnitude_increase` and `movement` both keep what training
-# pushed outwards. But a weight that crossed zero moved far without growing: that is a place in the upper left or lower right quarter which `movement`
-# keeps and `magnitude_increase` does not. Training flipped {glue:text}`criteria_flipped_all:.0f` % of all signs here; of
+# pushed outwards. But a weight that crossed zero has moved far without having to grow. In the upper left and lower right quarter, where it then lies,
+# `movement` keeps nearly all there is, `magnitude_increase` only what ended further from zero than it began. Training flipped {glue:text}`criteria_flipped_all:.0f` % of all signs here; of
 # the weights that `movement` keeps {glue:text}`criteria_flipped_movement:.0f` % are flipped, of those that `magnitude_increase` keeps
 # {glue:text}`criteria_flipped_increase:.0f` %, of those of `large_final` {glue:text}`criteria_flipped_large_final:.0f` %. Whether signs matter is the question of {doc}`signs`.
 #
@@ -159,9 +159,9 @@ page.glue(
 drawn = ("large_final", "large_init_large_final", "large_init", "magnitude_increase", "movement")
 shares = figures.overlap(initial, final, keep_fraction, drawn)
 page.glue(
-    criteria_overlap_increase=100 * shares.loc["large_final", "magnitude_increase"],
-    criteria_overlap_movement=100 * shares.loc["large_final", "movement"],
-    criteria_overlap_init=100 * shares.loc["large_final", "large_init"],
+    criteria_overlap_increase=f"{100 * shares.loc['large_final', 'magnitude_increase']:.0f}",
+    criteria_overlap_movement=f"{100 * shares.loc['large_final', 'movement']:.0f}",
+    criteria_overlap_init=f"{100 * shares.loc['large_final', 'large_init']:.0f}",
 )
 page.show(
     figures.overlap_chart(shares),
@@ -176,8 +176,8 @@ page.show(
 )
 
 # %% [markdown]
-# `large_final` has {glue:text}`criteria_overlap_init:.0f` % of its weights in common with `large_init`,
-# {glue:text}`criteria_overlap_increase:.0f` % with `magnitude_increase` and {glue:text}`criteria_overlap_movement:.0f` % with `movement`
+# `large_final` has {glue:text}`criteria_overlap_init` % of its weights in common with `large_init`,
+# {glue:text}`criteria_overlap_increase` % with `magnitude_increase` and {glue:text}`criteria_overlap_movement` % with `movement`
 # (chance: {glue:text}`criteria_keep:.0f` %). So these criteria do not just find the same
 # ticket under other names; whether they find equally good ones is what the experiment tells.
 #
