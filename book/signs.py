@@ -237,21 +237,22 @@ page.glue(
     signs_dense_flips=100 * table.loc[table["round"] == 1, FLIPPED].mean(),
     signs_random_flips_low=random_flips.min(),
     signs_random_flips_high=random_flips.max(),
+    signs_kept_flips_low=kept_flips.min(),
     signs_kept_flips_high=kept_flips.max(),
     signs_mended="hardly any" if random_flips.min() > 45 else "only some",
 )
 
 # %% [markdown]
-# Training the dense network flips few signs among the weights that matter: of those kept in round 1,
-# {glue:text}`signs_dense_flips:.1f` % ended on the other side of zero. From then on a ticket started with kept signs stays
-# with them: at most {glue:text}`signs_kept_flips_high:.1f` % differ, in any arm and round. And a ticket started with random signs
-# stays with *those*: between {glue:text}`signs_random_flips_low:.1f` and {glue:text}`signs_random_flips_high:.1f` % of its
-# kept weights disagree with $w_i$, where half disagreed when training began. On balance, training mends {glue:text}`signs_mended` of them. It looks for a
-# solution in the quadrant, so to speak, that it was put into, and the mask was made for another one.
+# Training does flip signs: of the weights kept in round 1, {glue:text}`signs_dense_flips:.0f` % crossed zero during the dense
+# training, and of those kept later, in rewound tickets and in those with kept signs, between
+# {glue:text}`signs_kept_flips_low:.0f` and {glue:text}`signs_kept_flips_high:.0f` %. But it is not drawn back to the signs of
+# $w_i$. In a ticket that starts with random signs half of them are wrong, and between {glue:text}`signs_random_flips_low:.0f` and
+# {glue:text}`signs_random_flips_high:.0f` % of the kept weights are wrong when it is done: on balance, training mends
+# {glue:text}`signs_mended` of them. It looks for a solution near where it was put, and the mask was made for
+# another place.
 #
-# (One caution: keeping large *final* weights favours those that moved away from zero, so the kept are not a
-# fair sample of all weights. But the criterion looks at sizes only. It does not know which signs were the
-# first ones.)
+# (One caution: these are the kept weights, and keeping what ended large favours what moved away from zero. But
+# the criterion looks at sizes only. It does not know which signs were the first ones.)
 #
 # ## What the paper found, and what these records say
 
@@ -350,8 +351,9 @@ plan = plans.plan(
 )
 live = experiments.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
+shown = accuracy.loc[arms].rename(index=figures.labels(arms))
 page.table(
-    100 * accuracy.loc[arms].rename(index=figures.labels(arms)).rename_axis(None),
+    100 * shown.rename_axis(None),
     caption="Test accuracy in percent on digits, mean of the seeds.",
     decimals=1,
 )

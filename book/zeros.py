@@ -155,11 +155,14 @@ page.table(
 )
 
 
-def compared(arm, reference=ZERO):
-    """Mean and interval of an arm's lead in the round that the text speaks of."""
+def compared(arm, reference=ZERO, number=at):
+    """Mean and interval of an arm's lead in a round, that which the text speaks of by default."""
     leads = figures.lead(table, reference)
-    known = figures.curves(leads[leads["round"] == at], [arm], "lead")
+    known = figures.curves(leads[leads["round"] == number], [arm], "lead")
     return known.loc[0, ["mean", "low", "high"]]
+
+
+final_round = rows["round"].max()
 
 
 first = table[table["round"] == 1].groupby("arm")["pruned_shrunk_share"].mean()
@@ -172,6 +175,9 @@ page.glue(
     zeros_variant_1_lead=page.difference(*compared(VARIANT_1)),
     zeros_variant_2_lead=page.difference(*compared(VARIANT_2)),
     zeros_variants=page.difference(*compared(VARIANT_2, VARIANT_1)),
+    zeros_end=100 * rows.loc[rows["round"] == final_round, "density"].mean(),
+    zeros_frozen_end=page.difference(*compared(FROZEN, number=final_round)),
+    zeros_variant_1_end=page.difference(*compared(VARIANT_1, number=final_round)),
     zeros_zeroed_first=100 * first[VARIANT_1],
 )
 
@@ -204,10 +210,14 @@ page.show(
 # kept weights from zero, {glue:text}`zeros_variant_2_lead`. Between the two variants, the second lies
 # {glue:text}`zeros_variants` the first.
 #
+# Right at the end of the curves, with {glue:text}`zeros_end:.1f` % in training, `freeze_init` lies {glue:text}`zeros_frozen_end`
+# `zero` and `variant_1` {glue:text}`zeros_variant_1_end`. Down there the arms are no longer networks of one size: what is frozen at $w_i$ still
+# passes something on, what is zero does not.
+#
 # ## Direction alone
 #
 # `move_to_zero` has no share to keep. It prunes what the last training made smaller, and
-# stops by itself when training makes nothing smaller any more. {numref}`fig-zeros-own-density` shows where that is.
+# comes to rest when training makes nothing smaller any more. {numref}`fig-zeros-own-density` shows how far that leads.
 
 # %% tags=["remove-input"]
 beside = figures.at_same_density(table, TO_ZERO, ZERO)
@@ -246,8 +256,8 @@ page.glue(
 # two nearest, linearly in the logarithm of the density, seed by seed.) Over all rounds the mean
 # is {glue:text}`zeros_own_mean_lead`.
 #
-# Directions alone, then, say how far to prune without being told. To get to smaller tickets than that takes a criterion
-# that goes on ranking weights when all of them are growing.
+# Directions alone, then, prune without being told how much. To get to smaller tickets than that takes a criterion
+# that goes on ranking weights when nearly all of them are growing.
 #
 # ## Masking is training
 #
@@ -398,7 +408,7 @@ page.table(
 #
 # The paper trains for {glue:text}`zeros_paper_epochs` epochs each time, these records for {glue:text}`zeros_own_epochs`. How far a
 # weight has got on its way to zero depends on how long it was given: of all that is said here, the
-# shares of shrinking weights and the density at which `move_to_zero` stops are the most likely to change with longer training.
+# shares of shrinking weights and the density that `move_to_zero` reaches are the most likely to change with longer training.
 #
 # ## Other networks, other data
 #
@@ -464,8 +474,9 @@ plan = plans.plan(
 )
 live = experiments.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
+shown = accuracy.loc[arms].rename(index=figures.labels(arms))
 page.table(
-    100 * accuracy.loc[arms].rename(index=figures.labels(arms)).rename_axis(None),
+    100 * shown.rename_axis(None),
     caption="Test accuracy in percent on digits, mean of the seeds.",
     decimals=1,
 )
@@ -481,7 +492,7 @@ moving = 100 * one.loc[[*plan.arms], ["pruned_shrunk_share", "shrunk_share"]]
 moving.columns = ["of those pruned", "of all"]
 page.table(
     moving.rename(index=figures.labels(plan.arms)).rename_axis(None),
-    caption="Weights moving towards zero in the first round on digits, percent.",
+    caption="Weights moving towards zero in round 1, percent, digits.",
     decimals=0,
 )
 
