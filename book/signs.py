@@ -23,7 +23,7 @@
 # need?
 #
 # Section 3 of the paper {cite:p}`zhou2019deconstructing` takes the two apart. It keeps the criterion
-# (large final weights, the first of the nine in {doc}`criteria`) and the mask-0 action (pruned weights are zero), and changes only the
+# (large final weights, the first of the nine {doc}`criteria <criteria>`) and the mask-0 action (pruned weights are zero), and changes only the
 # {term}`mask-1 action`, what the kept weights start from:
 #
 # | action | a kept weight starts from | size | sign |

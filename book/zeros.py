@@ -42,7 +42,7 @@
 #
 # The last action is another reading of the second variant, met in two reading notes on the paper: no
 # criterion at all, only directions. How much it prunes is up to training. ({doc}`algorithm` explains
-# {term}`arm`, {term}`round` and {term}`density`, {doc}`criteria` the nine criteria.)
+# the words {term}`arm`, {term}`round` and {term}`density`.)
 
 # %% tags=["parameters"]
 preset = "cpu"  # whose records are shown: paper, cpu or tiny
@@ -132,12 +132,9 @@ at = figures.nearest_round(table, at_density, ZERO)
 means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
 rows = table[table["arm"] == ZERO]
 density = 100 * rows.loc[rows["round"] == at, "density"].mean()
+ARMS = [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO]
 page.show(
-    figures.accuracy_curves(
-        table,
-        [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO],
-        zoom=figures.top_of_scale(table, [ZERO]),
-    ),
+    figures.accuracy_curves(table, ARMS, zoom=figures.top_of_scale(table, ARMS)),
     name="fig-zeros-accuracy",
     alt="Test accuracy against the share of weights left on a falling log axis, five mask-0 actions "
     f"and the dense network. With {density:.1f} % of weights left, zero reaches "
@@ -262,7 +259,7 @@ page.glue(
 # ## Masking is training
 #
 # Now for the explanation. If zero helps because pruned weights were going there, then a criterion should be the better the more
-# of what it prunes was on its way to zero. The records of the nine {doc}`criteria` say for every round which share of
+# of what it prunes was on its way to zero. The records of the nine {doc}`criteria <criteria>` say for every round which share of
 # the weights just pruned training had moved towards zero, and which share of all that could have been pruned.
 # The second is the base rate: pruning at random would give it.
 
@@ -283,8 +280,12 @@ best, worst = order.index[0], order.index[-1]
 
 def named(arms):
     """Criteria in a sentence."""
-    names = [arm.split("/")[0] for arm in arms]
-    return ", ".join(names) if names else "none of them"
+    return ", ".join(arm.split("/")[0] for arm in arms)
+
+
+def counted(arms, among):
+    """How many of how many, and which."""
+    return f"{len(arms)} of {among} ({named(arms)})" if arms else f"none of {among}"
 
 
 page.show(
@@ -311,11 +312,10 @@ page.glue(
     zeros_lf_pruned=shares.loc[ZERO, "pruned"].mean,
     zeros_lf_candidates=shares.loc[ZERO, "candidates"].mean,
     zeros_above_working=len(set(above) & set(WORKING)),
-    zeros_above_others=len(set(above) - set(WORKING)),
-    zeros_above_others_named=named(sorted(set(above) - set(WORKING))),
-    zeros_others=len(shares) - len(WORKING),
-    zeros_mostly=len(mostly),
-    zeros_mostly_named=named(mostly),
+    zeros_above_others=counted(
+        sorted(set(above) - set(WORKING)), f"the other {len(shares) - len(WORKING)}"
+    ),
+    zeros_mostly=counted(mostly, "the four"),
     zeros_correlation=stats.spearmanr(gaps[order.index], order).statistic,
     zeros_criteria_density=criteria_density,
 )
@@ -327,11 +327,9 @@ page.glue(
 # is {glue:text}`zeros_worst`: {glue:text}`zeros_worst_pruned:.0f` % against {glue:text}`zeros_worst_candidates:.0f` %.
 #
 # Pruning more shrinking weights than the base rate, the whole interval above it, holds for {glue:text}`zeros_above_working`
-# of the four criteria that the paper found to work, and for {glue:text}`zeros_above_others` of the other
-# {glue:text}`zeros_others` ({glue:text}`zeros_above_others_named`). Across all nine, the rank correlation between the distance from the base rate and
+# of the four criteria that the paper found to work, and for {glue:text}`zeros_above_others`. Across all nine, the rank correlation between the distance from the base rate and
 # accuracy is {glue:text}`zeros_correlation:.2f`. The stronger wording, that the criteria which work zero *mostly* such weights, is
-# another matter: over all rounds, more than half of what it prunes was shrinking for {glue:text}`zeros_mostly` of the four
-# ({glue:text}`zeros_mostly_named`). {numref}`fig-zeros-by-round` shows how that depends on the round.
+# another matter: over all rounds, more than half of what it prunes was shrinking for {glue:text}`zeros_mostly`. {numref}`fig-zeros-by-round` shows how that depends on the round.
 
 # %% tags=["remove-input"]
 by_round = figures.curves(criteria_table, None, "pruned_shrunk_share").set_index(["arm", "round"])
@@ -351,7 +349,9 @@ page.show(
     "grey line is one half.",
     source=criteria_record.provenance(),
 )
+mostly_first = [arm for arm in WORKING if by_round.loc[(arm, 1), "mean"] > 0.5]
 page.glue(
+    zeros_mostly_first=counted(mostly_first, "the four"),
     zeros_lf_first=100 * by_round.loc[(ZERO, 1), "mean"],
     zeros_lf_last=100 * by_round.loc[(ZERO, end), "mean"],
     zeros_candidates_first=100 * candidates.loc[(ZERO, 1), "mean"],
@@ -368,7 +368,8 @@ page.glue(
 # shrank before anything else, and runs out of it: {glue:text}`zeros_increase_first:.0f` % of what it prunes in the first
 # round, {glue:text}`zeros_increase_last:.0f` % in the last, when {glue:text}`zeros_increase_candidates_last:.1f` % of its candidates
 # shrink and it has to go on with those that grew least. A ticket's weights, rewound and trained again, grow: there is little left in it that
-# training would move to zero.
+# training would move to zero. Looked at in the first round alone, more than half of what it prunes was shrinking for
+# {glue:text}`zeros_mostly_first`.
 #
 # Some of this is arithmetic. Even if training did nothing but shake the weights at random, one that ends small would
 # more often have come from a larger value than from a smaller one, so any criterion that looks at $|w_f|$ leans this way
@@ -424,7 +425,7 @@ if others:
     page.show(
         figures.accuracy_panels(
             {other.scale(): other.table for other in others},
-            [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO],
+            ARMS,
         ),
         name="fig-zeros-elsewhere",
         alt="Test accuracy against the share of weights left, five mask-0 actions, a panel for each "
