@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import torch
@@ -612,21 +613,28 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
 
 
 def memory_used(dataset: Dataset, settings: Settings) -> dict[str, float]:
-    """Megabytes: what a replica adds to this process, by density, and the data on either side."""
+    """Megabytes: what the engine holds for a replica, by round, and the images on either side."""
     network = networks.build("fc", dataset.input_shape)
     used = {
         "data, engine": dataset.train.images.nbytes / 1e6,
         "data, plain": dataset.train.images.nbytes * 4 / 1e6,
     }
     for round_, weights, masks in tickets(network, dataset, settings, 1, (0, 15)):
-        gc.collect()
-        before = psutil.Process().memory_info().rss
-        run = engine(network, weights, masks, settings, dataset.train, [0] * len(weights[0]))
-        step = run(1)
-        growth = psutil.Process().memory_info().rss - before
-        used[f"replica, round {round_}"] = round(growth / len(weights[0]) / 1e6, 2)
-        del run, step
+        step = engine(network, weights, masks, settings, dataset.train, [0] * len(weights[0]))(1)
+        held = sum(array.nbytes for array in _arrays(vars(step)))
+        used[f"replica, round {round_}"] = round(held / len(weights[0]) / 1e6, 2)
     return used
+
+
+def _arrays(value: Any) -> Iterator[Tensor | np.ndarray]:
+    """All arrays in nested containers."""
+    if isinstance(value, Tensor | np.ndarray):
+        yield value
+    elif isinstance(value, dict):
+        yield from _arrays(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _arrays(item)
 
 
 @contextmanager

@@ -168,7 +168,11 @@ def test_quick_benchmark_leaves_a_whole_record(
     assert found.facts["threads"] == 1
     assert len(found.facts["slice"]["arms"]) == 9 + 6 + 4, "the standard ticket counts once"
     assert abs(sum(found.facts["conv2_shares"].values()) - 1) < 0.01
-    assert 0 < found.facts["memory"]["data, engine"] < found.facts["memory"]["data, plain"]
+    memory = found.facts["memory"]
+    assert 0 < memory["data, engine"] < memory["data, plain"]
+    # Megabytes: at least weight, start, best and two moments of 266,610 parameters, when dense.
+    assert 5 * 4 * 0.26661 < memory["replica, round 0"] < 20
+    assert memory["replica, round 15"] < memory["replica, round 0"] / 2
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"cases": []}', '{"cases": [{"part": "fc"}]}'])
@@ -201,6 +205,10 @@ def test_committed_ratios_reach_what_is_promised(
     committed: bench.Bench, round_: int, least: float
 ) -> None:
     assert bench.ratios(committed).set_index("round").loc[round_, "median"] >= least
+
+
+def test_committed_conv2_at_full_width_reaches_what_is_promised(committed: bench.Bench) -> None:
+    assert bench.ratios(committed, "conv2, width 1")["median"].item() >= 1.2
 
 
 def test_committed_record_says_where_it_comes_from(committed: bench.Bench) -> None:
