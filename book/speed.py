@@ -1,0 +1,333 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   dltlib:
+#     records: ["bench"]
+# ---
+
+# %% [markdown]
+# (speed)=
+# # How fast, and why
+#
+# The experiments of this book are thousands of trainings of small networks. Nobody waits for them
+# gladly, so it matters what one of them costs. This chapter measures that against the loop that anyone
+# would write: one `nn.Module`, the images in memory as floating-point numbers, `torch.optim.Adam`, pruned weights kept at zero by masking
+# their gradients. Both sides train the same networks on the same batches (a test holds them to it); evaluation is
+# counted on neither.
+#
+# `dltlib bench` makes the record below. Its measurements take turns, over and over, so that whatever else the
+# machine does meets all of them, and every ratio is taken within one turn: the median of these is given, with
+# the range from the 10th to the 90th percentile.
+
+# %% tags=["hide-input"]
+from dltlib import bench, figures, page
+
+record = bench.read()
+facts = record.facts
+ratios = bench.ratios(record).set_index("round")
+against_fused = bench.ratios(record, against="plain, fused").set_index("round")
+shares = bench.shares_of_peak(record, "fc").set_index(["way", "round"])
+costs = bench.experiment_costs(record)
+peaks = bench.peaks(record)
+page.glue(
+    threads=facts["threads"],
+    busy=facts["busy_with_others"],
+    dense=ratios.loc[0, "median"],
+    fifth=ratios.loc[7, "median"],
+    twentyfifth=ratios.loc[15, "median"],
+    hundredth=ratios.loc[21, "median"],
+    whole=costs["plain"] / costs["engine"],
+    gigaflops=peaks["operations"] / 1e9,
+    gigabytes=peaks["bytes"] / 1e9,
+    hours=bench.programme_hours(record),
+    arms=len(facts["slice"]["arms"]),
+    speed_seeds=bench.SEEDS,
+    speed_epochs=bench.EPOCHS,
+)
+print("made on:", facts["device"])
+print("GPU:", facts["gpu"] or "none was there")
+
+# %% [markdown]
+# ## What a replica's iteration costs
+#
+# {numref}`fig-speed-density` and the table show FC on MNIST in batches of 60, with {glue:text}`threads:d` threads.
+# At full {term}`density` the library is {glue:text}`dense:.1f` times as fast as the plain loop; with a
+# fifth of the weights left {glue:text}`fifth:.1f` times, at 4 % {glue:text}`twentyfifth:.0f` times and
+# at 1 % {glue:text}`hundredth:.0f` times. Over all 24 rounds of an arm that is {glue:text}`whole:.1f` times. The plain loop takes the same
+# time whatever is left: it multiplies by zeros.
+
+# %% tags=["hide-input"]
+figure = figures.cost_curves(bench.times(record, "fc"))
+page.show(
+    figure,
+    name="fig-speed-density",
+    alt="Milliseconds per replica and iteration against weights left, both on log axes. The plain "
+    "loop's line is level, with fused Adam a little lower; this library's begins below both and falls "
+    "as weights are pruned, to a small fraction at one per cent.",
+    caption="Cost of training FC: time per replica and iteration against density. Bands reach from the "
+    "10th to the 90th percentile over the turns.",
+    source=record.provenance(),
+)
+
+# %% tags=["hide-input"]
+import pandas as pd
+
+asked = list(bench.ROUNDS)
+page.table(
+    pd.DataFrame(
+        {
+            "weights left": [figures.percent(ratios.loc[r, "density"]) for r in asked],
+            "this library, ms": [f"{shares.loc[('engine', r), 'median']:.3f}" for r in asked],
+            "plain loop, ms": [f"{shares.loc[('plain', r), 'median']:.2f}" for r in asked],
+            "times faster (10–90 %)": [
+                "{median:.1f} ({low:.1f}–{high:.1f})".format(**ratios.loc[r]) for r in asked
+            ],
+            "than with fused Adam": [f"{against_fused.loc[r, 'median']:.1f}" for r in asked],
+            "of the matrix peak": [f"{shares.loc[('engine', r), 'matrix_share']:.0%}" for r in asked],
+            "of the memory peak": [f"{shares.loc[('engine', r), 'memory_share']:.0%}" for r in asked],
+        }
+    ),
+    caption="FC on MNIST, per replica and iteration. The last two columns: arithmetic that the surviving "
+    "weights need, and memory that Adam must read and write, as shares of what the machine can do.",
+    index=False,
+)
+
+# %% [markdown]
+# The machine's peaks are measured in the same run: {glue:text}`gigaflops:.0f` billion operations a second in a product of
+# large matrices, {glue:text}`gigabytes:.0f` GB a second in copying large arrays. A dense network needs
+# about as much of both as it gets: its weights and Adam's two moments do not fit the cache next to each core and
+# must come by for every batch of 60. Sparse ones stay in the cache, and what limits them is the number of
+# instructions: one weight is one load and eight fused multiply-adds, which serve 64 images.
+#
+# ## Why: the batch is the vector
+#
+# A matrix product does not know which weights are zero, and a general sparse product pays for knowing: it jumps
+# from weight to weight and loads one number for each. The step of this library (`dltlib/kernel.py`, compiled by
+# numba) turns the matter round:
+#
+# - **Images lie side by side.** Activity is stored unit by unit, 64 images of the batch next to each
+#   other. One weight then multiplies a whole row of numbers that lie in order, wherever in the layer the weight
+#   sits. The processor's vector registers are full at any density.
+# - **Surviving weights are lists.** Each unit has the list of its surviving inputs; pruned weights appear in none, forward,
+#   backward or in the optimiser. Those frozen at a value other than zero are in a second list, which has no gradients.
+# - **A weight is finished while it is at hand.** Gradients of some hundred weights are collected and at once given to
+#   Adam, so that weights and moments pass through the cache once in an iteration, not four times.
+# - **Black pixels are passed over.** Pixels are ordered by how often they are lit; those that are dark in all images of a
+#   batch lie at the end of the lists, where there is nothing to do.
+# - **Arms of a seed share their batches.** They see the same images in the same order, so these are gathered and
+#   turned once for all of them.
+# - **One replica, one thread.** Threads that share a matrix product wait for one another thousands of times a second; threads with
+#   a network each do not. It also makes a replica's bits independent of its neighbours.
+#
+# Which step is taken is a fixed rule: fully connected networks on a CPU take the kernel, everything else stock
+# PyTorch. No timing at run time decides, so records cannot depend on a machine's mood.
+
+# %% tags=["hide-input"]
+alone = bench.ratios(record, way="engine", against="engine, no seed shared").set_index("round")
+memory = facts["memory"]
+replica_times = bench.times(record, "replicas")
+few = replica_times[replica_times["round"] == 0].set_index("replicas")["median"]
+width_times = bench.times(record, "width").set_index(["way", "round", "width"])["median"]
+page.glue(
+    sharing_dense=alone.loc[0, "median"] - 1,
+    sharing_sparse=alone.loc[21, "median"] - 1,
+    memory_dense=memory["replica, round 0"],
+    memory_sparse=memory["replica, round 15"],
+    data_engine=memory["data, engine"],
+    data_plain=memory["data, plain"],
+    one_replica=few.loc[1] / few.loc[few.index.max()],
+    most_replicas=int(few.index.max()),
+    wide_engine=width_times["engine", 10, 2.0] / width_times["engine", 10, 0.25],
+    wide_plain=width_times["plain", 10, 2.0] / width_times["plain", 10, 0.25],
+)
+figure = figures.growth_panels(replica_times, bench.times(record, "width"))
+page.show(
+    figure,
+    name="fig-speed-growth",
+    alt="Two panels of milliseconds per replica and iteration on log axes. Left, by replicas at once: "
+    "lines fall from one replica to two and then stay level. Right, by width of the hidden layers: all "
+    "lines rise, the dense ones most.",
+    caption="How cost grows. *Left*: with the number of replicas trained at once, nine arms to a seed. *Right*: "
+    "with the width of the hidden layers, relative to FC's 300 and 100 units.",
+    source=record.provenance(),
+)
+
+# %% [markdown]
+# {numref}`fig-speed-growth` shows the last two points at work. One replica alone leaves all threads but one idle and costs
+# {glue:text}`one_replica:.1f` times what each of {glue:text}`most_replicas:d` does; beyond two, each costs what it costs. Batches shared by nine arms instead of
+# none save {glue:text}`sharing_dense:.0%` at full density and {glue:text}`sharing_sparse:.0%` at 1 %. Making the
+# hidden layers eight times as wide makes a ticket with 11 % of its weights {glue:text}`wide_engine:.1f` times as dear, and
+# the plain loop's {glue:text}`wide_plain:.1f` times.
+#
+# **Memory.** A replica adds {glue:text}`memory_dense:.1f` MB while it trains densely, and {glue:text}`memory_sparse:.1f` MB with 4 % of its weights (the dense
+# tensors that masks are made from among them). The training images take {glue:text}`data_engine:.0f` MB as bytes, where the plain loop's floating-point numbers take
+# {glue:text}`data_plain:.0f`. Before a plan starts, the memory that is free decides how many of its replicas are trained side by side: all, a half, a quarter,
+# and so on, which changes no number of the records; a plan of which not even one replica fits says so at once.
+#
+# ## A night's work
+#
+# All of the criteria, signs and zeros, {glue:text}`arms:d` arms in all, with {glue:text}`speed_seeds:d` seeds, 24 rounds and
+# {glue:text}`speed_epochs:d` epochs a round: projected {glue:text}`hours:.1f` hours on this machine's {glue:text}`threads:d` cores. The projection comes from a slice that was run as
+# every experiment is: one seed, one epoch, but all arms and all rounds, looks at the validation images every 100
+# iterations, masks, tests and checkpoints included. What is done for every epoch is multiplied by epochs and seeds, what is done once a
+# training by seeds. Arms that freeze weights at other values than zero cost more than the rest, for a frozen weight still has to be multiplied by.
+
+# %% tags=["hide-input"]
+part = facts["slice"]
+epoch_hours = sum(part["epoch_seconds"]) * bench.EPOCHS * bench.SEEDS / 3600
+other_hours = sum(part["other_seconds"]) * bench.SEEDS / 3600
+page.table(
+    pd.DataFrame(
+        {
+            "part": ["training and looks at the validation images", "masks, tests, checkpoints"],
+            "hours": [f"{epoch_hours:.2f}", f"{other_hours:.2f}"],
+        }
+    ),
+    caption="The projected programme by what the time is spent on.",
+    index=False,
+)
+
+# %% [markdown]
+# ## Convolutions
+#
+# A convolution's weights are used at every position of the image, so there is much arithmetic to each weight, and what matters is
+# how close to the peak it runs. No kernel of ours is in play: the library takes stock PyTorch operations, and what could be
+# chosen is their form. {numref}`fig-speed-conv` has the candidates for Conv2 with four replicas.
+
+# %% tags=["hide-input"]
+conv_ways = list(dict.fromkeys(
+    row.way for row in bench.times(record, "conv2, width 1").itertuples() if row.way != "plain"
+))
+panels = {}
+for part_name in ("conv2, width 0.25", "conv2, width 1"):
+    panels[part_name.replace("conv2", "Conv2")] = pd.DataFrame(
+        [bench.ratios(record, part_name, way).iloc[0].to_dict() | {"way": way} for way in conv_ways]
+    )
+wide = panels["Conv2, width 1"].set_index("way")["median"]
+narrow = panels["Conv2, width 0.25"].set_index("way")["median"]
+conv_shares = bench.shares_of_peak(record, "conv2, width 1").set_index("way")
+page.glue(
+    conv_engine=wide["engine"],
+    conv_narrow=narrow["engine"],
+    conv_grouped=wide["grouped"],
+    conv_grouped_last=wide["grouped, channels last"],
+    conv_last=wide["plain, fused, channels last"],
+    conv_peak=conv_shares.loc["engine", "matrix_share"],
+    conv_plain_peak=conv_shares.loc["plain", "matrix_share"],
+    conv_milliseconds=conv_shares.loc["engine", "median"],
+)
+figure = figures.conv_bars(panels)
+page.show(
+    figure,
+    name="fig-speed-conv",
+    alt="Two panels of horizontal bars, Conv2 at a quarter of its width and at full width: times faster than the "
+    "plain loop. A replica a thread with channels last and this library lead; grouped convolutions "
+    "stay behind.",
+    caption="Ways to train four replicas of Conv2, against one plain loop. *A replica a thread*: ordinary modules, each "
+    "in a thread of its own; *channels last*: an image's channels lie next to each other in memory; *grouped*: all "
+    "replicas in one grouped convolution. Whiskers reach from the 10th to the 90th percentile.",
+    source=record.provenance(),
+)
+
+# %% [markdown]
+# The library's form, a replica a thread with channels last, is {glue:text}`conv_engine:.2f` times as fast as the plain loop at full width
+# and {glue:text}`conv_narrow:.1f` times at a quarter. One grouped convolution for all replicas, right on a GPU, reaches {glue:text}`conv_grouped:.2f` here, and
+# {glue:text}`conv_grouped_last:.2f` with channels last.
+#
+# Where does the rest go? At full width the plain loop already runs at {glue:text}`conv_plain_peak:.0%` of the machine's matrix peak, the library at
+# {glue:text}`conv_peak:.0%`: no way of arranging the same arithmetic can be faster than the peak allows. What remains between the two is in the next table: beside
+# the convolutions themselves there are the copies that bring weights and gradients into the order
+# that the convolution wants, pooling, rectifiers and Adam. Pruning does not help: a convolution with
+# {term}`density` 0.1 still multiplies by all its zeros here.
+
+# %% tags=["hide-input"]
+parts = pd.Series(facts["conv2_shares"]).sort_values(ascending=False)
+page.table(
+    pd.DataFrame({"operation": parts.index, "share of the time": [f"{x:.1%}" for x in parts]}),
+    caption="One training step of Conv2 at full width in one thread, by operation.",
+    index=False,
+)
+
+# %% [markdown]
+# ## On a GPU
+#
+# On a GPU the data set lives on the device as bytes, and a whole step of all replicas (gathering the batch, forward, backward, masking the gradients,
+# Adam) is captured once as a CUDA graph and then replayed: two launches for each iteration instead of hundreds, and nothing that
+# makes the host wait before the epoch ends. Fully connected layers are batched matrix products over the replicas, convolutions are
+# grouped, channels last, in fp32, tf32 or bf16 as `--precision` says, with weights always in fp32. `dltlib bench` measures this path
+# beside the eager loop wherever PyTorch sees a GPU.
+
+# %% tags=["hide-input"]
+if facts["gpu"]:
+    gpu = bench.times(record, "gpu")
+    page.table(
+        pd.DataFrame(
+            {
+                "network": gpu["network"],
+                "way": gpu["way"],
+                "replicas": gpu["replicas"],
+                "µs per replica and iteration": (1e3 * gpu["median"]).round(2),
+                "TFLOP/s": (gpu["operations"] / gpu["median"] / 1e9).round(1),
+            }
+        ),
+        caption=f"Training steps on {facts['gpu']}.",
+        index=False,
+    )
+else:
+    print("No GPU was there when this record was made: nothing is claimed about its speed.")
+
+# %% [markdown]
+# ## See for yourself
+#
+# The cell below trains eighteen replicas for some iterations, densely and with 4 % of their weights, and compares the two.
+# Change the share, the network's width or the number of seeds. Times differ from machine to machine and from minute to minute,
+# so it prints no more than what should hold on all of them.
+
+# %%
+import time
+
+import torch
+
+from dltlib import bench, networks, training
+
+network = networks.build("fc", (1, 28, 28))
+images, _ = bench.load_images(bench.QUICK)  # made up, as dark as MNIST's: nothing to download
+settings = training.Settings(epochs=1, learning_rate=1.2e-3)
+seeds = list(range(18))
+
+
+def milliseconds(share):
+    """The best of five tries, per replica and iteration."""
+    weights = networks.initial_weights(network, seeds)
+    masks = [torch.rand_like(weight) < share for weight in weights]
+    weights = [weight * mask for weight, mask in zip(weights, masks)]
+    run = bench.engine(network, weights, masks, settings, images.train, seeds)
+    run(2)  # compiles, or loads what was compiled before
+    tries = []
+    for _ in range(5):
+        start = time.perf_counter()
+        run(10)
+        tries.append((time.perf_counter() - start) * 1000 / 10 / len(seeds))
+    return min(tries)
+
+
+dense, sparse = milliseconds(1.0), milliseconds(0.04)
+print("sparse training is faster:", sparse < dense)
+print("more than twice as fast:", sparse < dense / 2)
+
+# %% [markdown]
+# The pictures and tables above are redrawn from a benchmark of your own machine by
+#
+# ```sh
+# dltlib bench         # some minutes, best with nothing else running
+# dltlib book speed
+# ```
+#
+# More hands than one machine has are the matter of {doc}`machines`.
