@@ -169,6 +169,10 @@ def forward(
     images = images.expand(replicas, *images.shape[1:])
     if together:
         return _forward_together(network, weights, biases, images)
+    if replicas == 1:
+        # A CPU trains replica by replica; the gradient of unbind would be a copy.
+        parameters = ([value.squeeze(0) for value in values] for values in (weights, biases))
+        return _forward_one(network, *parameters, images[0])[None]
     replica_weights = zip(*(weight.unbind() for weight in weights), strict=True)
     replica_biases = zip(*(bias.unbind() for bias in biases), strict=True)
     return torch.stack(
@@ -187,9 +191,10 @@ def _forward_one(
     for index in range(convolutions):
         activity = _channels_last(activity)
         kernel = _channels_last(weights[index])
-        activity = F.relu(F.conv2d(activity, kernel, biases[index], padding=1))
-        if index % 2:
+        activity = F.conv2d(activity, kernel, biases[index], padding=1)
+        if index % 2:  # pooled first: the same values, and a quarter of them to rectify
             activity = F.max_pool2d(activity, 2)
+        activity = F.relu(activity)
     activity = activity.flatten(1)
     for index in range(convolutions, len(weights)):
         activity = torch.addmm(biases[index], activity, weights[index])
@@ -210,9 +215,10 @@ def _forward_together(
         for index in range(convolutions):
             kernel = _channels_last(weights[index].flatten(0, 1))
             bias = biases[index].flatten()
-            activity = F.relu(F.conv2d(activity, kernel, bias, padding=1, groups=replicas))
+            activity = F.conv2d(activity, kernel, bias, padding=1, groups=replicas)
             if index % 2:
                 activity = F.max_pool2d(activity, 2)
+            activity = F.relu(activity)
         activity = activity.reshape(batch, replicas, -1).transpose(0, 1)
     activity = activity.flatten(2)
     for index in range(convolutions, len(weights)):

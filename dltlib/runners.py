@@ -12,7 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dltlib import actions, criteria, networks, pruning, randomness, records, supermasks, training
+from dltlib import (
+    actions,
+    criteria,
+    networks,
+    parallel,
+    pruning,
+    randomness,
+    records,
+    supermasks,
+    training,
+)
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
 from dltlib.networks import Network
@@ -385,25 +395,27 @@ def _mask_rows(
     dataset: Dataset,
     loss: Tensor,
 ) -> Rows:
-    probabilities = learner.probabilities()
-    density, layer_density = _densities(probabilities)
     validation, test = learner.accuracy(dataset.validation), learner.accuracy(dataset.test)
-    rows = []
-    for index, replica in enumerate(shard):
-        flat = torch.cat([layer[index].flatten() for layer in probabilities]).cpu()
-        rows.append(
-            {
-                "arm": replica.arm,
-                "seed": replica.seed,
-                "round": epoch,
-                "density": density[index],
-                "layer_density": layer_density[index],
-                "validation_accuracy": validation[index].item(),
-                "test_accuracy": test[index].item(),
-                "training_loss": loss[index].item(),
-                "probability_histogram": (flat.histc(20, 0, 1) / len(flat)).tolist(),
-            }
-        )
+    rows: Rows = [{} for _ in shard]
+
+    def work(index: int) -> None:
+        # Each replica by itself: the order in which a sum is taken must not depend on the others.
+        own = [layer[None, index].sigmoid() for layer in learner.scores]
+        density, layer_density = _densities(own)
+        flat = torch.cat([layer.flatten() for layer in own]).cpu()
+        rows[index] = {
+            "arm": shard[index].arm,
+            "seed": shard[index].seed,
+            "round": epoch,
+            "density": density[0],
+            "layer_density": layer_density[0],
+            "validation_accuracy": validation[index].item(),
+            "test_accuracy": test[index].item(),
+            "training_loss": loss[index].item(),
+            "probability_histogram": (flat.histc(20, 0, 1) / len(flat)).tolist(),
+        }
+
+    parallel.spread(work, range(len(shard)))
     return rows
 
 

@@ -1,0 +1,606 @@
+"""Experiments from plan to record: every arm runs, and nothing but the plan decides the numbers."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dltlib import (
+    actions,
+    criteria,
+    datasets,
+    experiments,
+    networks,
+    paths,
+    plans,
+    pruning,
+    records,
+    runners,
+    supermasks,
+    training,
+)
+from dltlib.checkpoints import Checkpoint
+from dltlib.errors import UserError
+from dltlib.plans import Arm, Plan, Replica, plan
+
+TICKETS = (
+    "large_final",
+    "random",
+    "small_init_small_final",
+    "snip",
+    "large_final/reinit/freeze_init",
+    "movement/signed_constant/variant_2",
+    "large_final/rewind/move_to_zero",
+)
+
+
+def small(experiment: str = "criteria", network: str = "fc", **changes: object) -> Plan:
+    """A plan that takes a second or so."""
+    values = {
+        "dataset": "digits",
+        "seeds": 2,
+        "rounds": 2,
+        "epochs": 1,
+        "train_images": 240,
+        "batch_size": 40,
+        "evaluate_every": 3,
+        "width": 0.1,
+    }
+    if experiment == "criteria":
+        values["arms"] = TICKETS
+    if experiment == "learned_supermasks":
+        values |= {"rounds": 0, "epochs": 14, "learning_rate": 20.0}
+    if experiment == "supermasks":
+        values["arms"] = ("large_final/initial/plain", "random/constant/rescaled", "grad")
+    return plan(experiment, network, "tiny", **(values | changes))
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory of its own for every test's runs and records."""
+    monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("DLTLIB_RECORDS", str(tmp_path / "records"))
+
+
+def run_in(place: Path, monkeypatch: pytest.MonkeyPatch, some: Plan, **options: object) -> Path:
+    """Run where nothing has been run."""
+    monkeypatch.setenv("DLTLIB_RUNS", str(place))
+    return experiments.run(some, **options)
+
+
+def arrays(table: Path) -> dict[str, list]:
+    file = table.with_suffix(".npz")
+    if not file.exists():
+        return {}
+    with np.load(file, allow_pickle=False) as content:
+        return {name: content[name].tolist() for name in content}
+
+
+# --- every arm on every network ---------------------------------------------------------------
+
+EVERY_ARM = [
+    *(Arm(name) for name in criteria.CRITERIA),
+    *(Arm("large_final", name) for name in actions.MASK1_ACTIONS if name != "rewind"),
+    *(Arm("large_final", mask0=name) for name in actions.MASK0_ACTIONS if name != "zero"),
+]
+
+
+@pytest.mark.parametrize("network", networks.ARCHITECTURES)
+def test_every_arm_trains_on_every_network(network: str) -> None:
+    assert len(EVERY_ARM) == 14 + 6 + 4
+    arms = tuple(map(str, EVERY_ARM))
+    some = small("criteria", network, arms=arms, seeds=1, rounds=1, width=0.05, train_images=120)
+    table = experiments.table(some)
+    assert len(table) == 2 * len(arms)
+    built = networks.build(network, (1, 8, 8), 0.05)
+    first = table[table["round"] == 1].set_index("arm")
+    counts = [
+        pruning.kept_count(layer.weight_count, some.keep_rate(layer.role)) for layer in built.layers
+    ]
+    for arm in arms:
+        row = first.loc[arm]
+        assert 0 <= row.test_accuracy <= 1
+        assert np.isfinite(row.training_loss)
+        if not arm.endswith("move_to_zero"):  # its share is what training makes it
+            assert row.density == pytest.approx(sum(counts) / built.weight_count, abs=1e-12)
+            shares = [n / x.weight_count for n, x in zip(counts, built.layers, strict=True)]
+            assert row.layer_density == pytest.approx(shares, abs=1e-12)
+    dense = table[table["round"] == 0]
+    assert (dense.density == 1).all()
+    assert dense.test_accuracy.nunique() == 1  # one dense training for all arms of a seed
+
+
+@pytest.mark.parametrize("network", networks.ARCHITECTURES)
+def test_every_supermask_runs_on_every_network(network: str) -> None:
+    arms = tuple(
+        f"{source}/{values}/{scaling}"
+        for source in criteria.CRITERIA
+        for values, scaling in (("initial", "plain"), ("constant", "rescaled"))
+    )
+    some = small("supermasks", network, arms=arms, seeds=1, rounds=1, width=0.05, train_images=120)
+    table = experiments.table(some)
+    assert len(table) == 2 * len(arms) + 1  # and the trained network itself
+    assert set(table.arm) == {*arms, "trained"}
+    assert table.test_accuracy.between(0, 1).all()
+    learned = small("learned_supermasks", network, seeds=1, epochs=1, width=0.05, train_images=120)
+    table = experiments.table(learned)
+    assert set(table.arm) == set(learned.arms)
+    assert table["round"].unique().tolist() == [0, 1]
+    assert table.test_accuracy.between(0, 1).all()
+
+
+def test_all_actions_go_with_all_actions() -> None:
+    """7 x 5 actions, two criteria each, for two rounds."""
+    arms = tuple(
+        f"{criterion}/{mask1}/{mask0}"
+        for criterion in ("large_final", "magnitude_increase")
+        for mask1 in actions.MASK1_ACTIONS
+        for mask0 in actions.MASK0_ACTIONS
+    )
+    table = experiments.table(small(arms=arms, seeds=1, width=0.05, train_images=80))
+    assert len(table) == 3 * 70
+    assert np.isfinite(table.training_loss).all()
+
+
+# --- what a run does --------------------------------------------------------------------------
+
+
+def test_a_ticket_is_what_the_algorithm_says() -> None:
+    """Two rounds of one arm, step by step from the library's own parts."""
+    some = small(arms=("magnitude_increase/signed_reinit/freeze_init",), seeds=1)
+    table = experiments.table(some)
+    data = experiments.load_dataset(some)
+    network = networks.build("fc", data.input_shape, some.width)
+    initial = networks.initial_weights(network, [0])
+    mask = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
+    start = initial
+    for round_ in range(3):
+        if round_:
+            score = [f.abs() - i.abs() for f, i in zip(outcome.weights, initial, strict=True)]
+            mask = [
+                pruning.prune(
+                    own,
+                    alive,
+                    round(layer.weight_count * {"dense": 0.8, "output": 0.9}[layer.role] ** round_),
+                )
+                for own, alive, layer in zip(score, mask, network.layers, strict=True)
+            ]
+            start = [
+                torch.where(
+                    alive,
+                    networks.draw(layer, 0, round_, "reinit").abs() * actions.signs(own),
+                    own,
+                )
+                for own, alive, layer in zip(initial, mask, network.layers, strict=True)
+            ]
+        outcome = training.train(network, data, start, mask, [0], some.settings())
+        row = table[table["round"] == round_].iloc[0]
+        assert row.test_accuracy == outcome.early_test.item()
+        assert row.final_test_accuracy == outcome.final_test.item()
+        assert row.validation_accuracy == outcome.early_validation.item()
+        assert row.early_iteration == outcome.early_iteration.item()
+        assert row.training_loss == outcome.training_loss.item()
+        kept = sum(int(layer.sum()) for layer in mask)
+        assert row.density == pytest.approx(kept / network.weight_count, abs=1e-15)
+
+
+def test_what_became_of_the_weights_is_recorded() -> None:
+    initial = [torch.tensor([[[1.0, -2.0, 3.0, -4.0]]])]
+    final = [torch.tensor([[[0.5, -3.0, -1.0, 5.0]]])]  # shrank, grew, shrank and flipped, flipped
+    alive = [torch.tensor([[[True, True, True, True]]])]
+    masks = [torch.tensor([[[False, True, False, True]]])]
+    facts = runners._pruning_facts(initial, final, alive, masks)
+    assert facts["shrunk_share"] == [0.5]
+    assert facts["pruned_shrunk_share"] == [1.0]
+    assert facts["kept_flipped_share"] == [0.5]
+
+
+def test_moving_to_zero_prunes_what_training_moved() -> None:
+    table = experiments.table(small(arms=("large_final/rewind/move_to_zero",), seeds=1))
+    later = table[table["round"] > 0]
+    assert (later.pruned_shrunk_share == 1).all()
+    assert table.density.is_monotonic_decreasing
+    assert later.density.iloc[0] == pytest.approx(1 - later.shrunk_share.iloc[0], abs=1e-12)
+
+
+def test_criterion_masks_are_pruned_in_one_shot_and_not_trained() -> None:
+    some = small("supermasks", seeds=1)
+    table = experiments.table(some).set_index(["arm", "round"])
+    data = experiments.load_dataset(some)
+    network = networks.build("fc", data.input_shape, some.width)
+    initial = networks.initial_weights(network, [0])
+    full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
+    outcome = training.train(network, data, initial, full, [0], some.settings())
+    for round_ in range(3):
+        masks = [
+            pruning.prune(
+                final.abs(),
+                alive,
+                round(layer.weight_count * {"dense": 0.8, "output": 0.9}[layer.role] ** round_),
+            )
+            for final, alive, layer in zip(outcome.weights, full, network.layers, strict=True)
+        ]
+        masked = [weight * mask for weight, mask in zip(initial, masks, strict=True)]
+        row = table.loc[("large_final/initial/plain", round_)]
+        assert row.test_accuracy == supermasks.accuracy(network, masked, data.test).item()
+    trained = table.loc[("trained", 0)]
+    assert trained.test_accuracy == outcome.early_test.item()
+
+
+def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    some = small("learned_supermasks", arms=("learned/constant/rescaled",), seeds=2)
+    target = experiments.run(some)
+    table = records.read(some.name, target.parent).table
+    assert table["round"].unique().tolist() == list(range(15))
+    start = table[table["round"] == 0]
+    assert (start.density == 0.5).all()
+    histogram = np.stack(table.probability_histogram)
+    assert np.allclose(histogram.sum(1), 1)
+    kept = records.read_arrays(some.name, target.parent)
+    data = experiments.load_dataset(some)
+    network = networks.build("fc", data.input_shape, some.width)
+    own = supermasks.Learner.of_variants(network, [("constant", "rescaled")], [1])
+    for epoch in range(14):
+        own.learn(data, some.settings(), epoch)
+    assert table[table.seed == 1].iloc[-1].test_accuracy == own.accuracy(data.test).item()
+    for layer, mask in zip(network.layers, own.likely(), strict=True):
+        packed = kept[f"mask/learned/constant/rescaled/1/{layer.name}"]
+        assert torch.equal(records.unpack_mask(packed, layer.shape), mask[0])
+
+
+def test_a_sample_of_weights_is_kept_with_tickets() -> None:
+    some = small(arms=("random",))
+    target = experiments.run(some)
+    network = networks.build("fc", (1, 8, 8), some.width)
+    kept = records.read_arrays(some.name, target.parent)
+    assert set(kept) == {f"weights/{layer.name}" for layer in network.layers}
+    initial = networks.initial_weights(network, [0])
+    for layer, weight in zip(network.layers, initial, strict=True):
+        w_i, w_f = kept[f"weights/{layer.name}"]
+        assert len(w_i) == min(layer.weight_count, runners.SAMPLE)
+        assert np.isin(w_i, weight[0].numpy()).all()
+        assert (w_i != w_f).any()
+
+
+# --- together, apart, resumed -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("experiment", "network"),
+    [
+        ("criteria", "fc"),
+        ("criteria", "conv2"),
+        ("supermasks", "fc"),
+        ("learned_supermasks", "fc"),
+        ("learned_supermasks", "conv2"),
+    ],
+)
+def test_arms_run_together_or_apart_give_the_same_record(
+    experiment: str, network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the byte, whatever runs side by side; and an arm's rows whatever else is in the plan."""
+    some = small(experiment, network, train_images=120)
+    whole = run_in(tmp_path / "whole", monkeypatch, some)
+    for at_once in (1, 3):
+        parts = run_in(tmp_path / str(at_once), monkeypatch, some, at_once=at_once)
+        assert parts.name == whole.name
+        assert parts.read_bytes() == whole.read_bytes()
+        assert arrays(parts) == arrays(whole)
+    rows = records.read(some.name, whole.parent).table
+    arm = some.arms[1]
+    alone = experiments.table(small(experiment, network, train_images=120, arms=(arm,)))
+    own = rows[rows.arm == arm].reset_index(drop=True)
+    alone = alone[alone.arm == arm].reset_index(drop=True)
+    assert own.to_json(double_precision=15) == alone.to_json(double_precision=15)
+
+
+class Stop(Exception):
+    """Instead of a kill, within one process."""
+
+
+@pytest.mark.parametrize(
+    ("experiment", "stops"), [("criteria", (0, 1)), ("learned_supermasks", (0, 5, 13))]
+)
+def test_a_stopped_run_goes_on_and_ends_the_same(
+    experiment: str, stops: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = small(experiment)
+    straight = run_in(tmp_path / "straight", monkeypatch, some)
+    monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path / "stopped"))
+    real, saved = Checkpoint.save, []
+
+    def stop_after(last: int) -> object:
+        def save(self: Checkpoint, round_: int, *arguments: object) -> None:
+            real(self, round_, *arguments)
+            saved.append(round_)
+            if round_ == last:
+                raise Stop
+
+        return save
+
+    for last in stops:
+        monkeypatch.setattr(Checkpoint, "save", stop_after(last))
+        with pytest.raises(Stop):
+            experiments.run(some)
+        assert not experiments.is_finished(some)
+    monkeypatch.setattr(Checkpoint, "save", stop_after(10**6))
+    resumed = experiments.run(some)
+    assert saved == sorted(set(saved))  # no round was done twice
+    assert resumed.read_bytes() == straight.read_bytes()
+    assert arrays(resumed) == arrays(straight)
+
+
+def test_an_earlier_division_is_resumed_and_no_checkpoint_outlives_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """How much memory is free when a run goes on must not make it begin anew."""
+    some = small(arms=("random", "movement", "snip"), seeds=1)
+    monkeypatch.setattr(experiments, "replicas_at_once", lambda *_: 2)
+    real = Checkpoint.save
+
+    def save(self: Checkpoint, round_: int, *arguments: object) -> None:
+        real(self, round_, *arguments)
+        if round_ == 1:
+            raise Stop
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    with pytest.raises(Stop):
+        experiments.run(some)
+    with pytest.raises(Stop):
+        experiments.run(some, at_once=1)
+    monkeypatch.setattr(Checkpoint, "save", real)
+    assert any("after round 1" in line for line in experiments.status())
+    monkeypatch.setattr(experiments, "replicas_at_once", lambda *_: 3)
+    assert experiments.division(some, 3) == 2
+    experiments.run(some)
+    assert not list(experiments.run_directory(some).glob("*.safetensors"))
+    assert not any("after round" in line for line in experiments.status())
+
+
+def start_cli(some: Plan, runs: Path) -> subprocess.Popen:
+    """The real command, in a process of its own, as a user would type it."""
+    words = some.command.split()[1:]
+    return subprocess.Popen(
+        [sys.executable, "-m", "dltlib.cli", *words, "--quiet"],
+        env=os.environ | {"DLTLIB_RUNS": str(runs)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("experiment", ["criteria", "learned_supermasks"])
+def test_a_killed_process_goes_on_and_leaves_the_same_bytes(
+    experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 in the middle of a round; the same command again; compared with a straight run."""
+    changes = (
+        {"rounds": 12, "epochs": 12} if experiment == "criteria" else {"epochs": 360, "rounds": 0}
+    )
+    some = small(experiment, train_images=1_200, width=0.4, seeds=1, **changes)
+    process = start_cli(some, tmp_path / "killed")
+    directory = tmp_path / "killed" / f"{some.experiment}-fc-tiny-{some.hash()}"
+    deadline = time.monotonic() + 120
+    reached = -1
+    while reached < 1:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+        for file in directory.glob("shard-*.safetensors"):
+            reached = Checkpoint.open(file, some.hash()).round
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not list(directory.glob("*.parquet"))
+    (left,) = directory.glob("shard-*.safetensors")
+    checkpoint = Checkpoint.open(left, some.hash())
+    assert 1 <= checkpoint.round < some.rounds + some.epochs
+    assert not checkpoint.finished
+
+    process = start_cli(some, tmp_path / "killed")
+    output, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    resumed = directory / f"{some.name}.parquet"
+    assert str(resumed) in output
+    straight = run_in(tmp_path / "straight", monkeypatch, some)
+    assert resumed.read_bytes() == straight.read_bytes()
+    assert arrays(resumed) == arrays(straight)
+
+
+def test_a_crash_while_the_record_is_written_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = small(arms=("random",), seeds=1, rounds=1)
+
+    def crash(*_: object, **__: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write", crash)
+        with pytest.raises(Stop):
+            experiments.run(some)
+    with monkeypatch.context() as patch:  # between manifest and table
+        real = records.replace_file
+        patch.setattr(
+            records,
+            "replace_file",
+            lambda target, write_to: (
+                crash() if target.suffix == ".parquet" else real(target, write_to)
+            ),
+        )
+        with pytest.raises(Stop):
+            experiments.run(some)
+    assert not experiments.is_finished(some)
+    monkeypatch.setattr(training, "train", crash)  # nothing is left to train
+    experiments.run(some)
+    assert experiments.is_finished(some)
+
+
+# --- finished, forced, foreign ----------------------------------------------------------------
+
+
+def test_a_finished_record_is_returned_as_it_is_unless_forced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = small(arms=("random",), seeds=1, rounds=1)
+    target = experiments.run(some)
+    assert target.parent == experiments.run_directory(some)  # not among the book's: overridden
+    first = target.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", lambda *_: pytest.fail("it was run again"))
+        assert experiments.run(some) == target
+    assert experiments.run(some, force=True) == target
+    assert target.read_bytes() == first
+
+
+def test_stock_plans_leave_records_for_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = {"fc": ("digits", 1, 1e-3, 1.0)}
+    monkeypatch.setattr(plans, "_PAPER", quick)
+    monkeypatch.setattr(
+        plans, "_tiny", lambda *_: {"dataset": "digits", "seeds": 1, "rounds": 0, "epochs": 1}
+    )
+    stock = plan("criteria", arms=plan("criteria").arms)
+    assert stock.is_stock
+    target = experiments.run(stock)
+    assert target == paths.records() / "criteria-fc-tiny.parquet"
+    assert records.read("criteria-fc-tiny").manifest["command"].startswith("dltlib run criteria")
+    lines = experiments.status()
+    assert any("criteria-fc-tiny: 9 rows" in line for line in lines)
+    # The preset changes, as a library's may: the old record is kept, and the difference named.
+    before = {file.name: file.read_bytes() for file in paths.records().iterdir()}
+    monkeypatch.setattr(
+        plans, "_tiny", lambda *_: {"dataset": "digits", "seeds": 2, "rounds": 0, "epochs": 1}
+    )
+    with pytest.raises(UserError, match=r"made with other values of seeds: .*--force"):
+        experiments.run(plan("criteria"))
+    assert {file.name: file.read_bytes() for file in paths.records().iterdir()} == before
+
+
+def damaged(target: Path) -> dict[str, bytes]:
+    target.write_bytes(target.read_bytes()[:-50])
+    return {file.name: file.read_bytes() for file in target.parent.iterdir()}
+
+
+def test_a_damaged_record_is_not_overwritten_unless_forced() -> None:
+    some = small(arms=("random",), seeds=1, rounds=0)
+    target = experiments.run(some)
+    whole = target.read_bytes()
+    before = damaged(target)
+    with pytest.raises(UserError, match="dltlib run --force"):
+        experiments.run(some)
+    assert {file.name: file.read_bytes() for file in target.parent.iterdir()} == before
+    assert any("is not the table" in line for line in status_of(target))
+    experiments.run(some, force=True)
+    assert target.read_bytes() == whole
+
+
+def status_of(target: Path) -> list[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DLTLIB_RECORDS", str(target.parent))
+        return experiments.status()
+
+
+def test_a_damaged_checkpoint_is_not_overwritten_unless_forced() -> None:
+    some = small(arms=("random",), seeds=1, rounds=0)
+    (shard,) = experiments.shards(some.replicas(), 10)
+    path = experiments.shard_path(some, shard)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"cut short")
+    with pytest.raises(UserError, match=r"checkpoint .* is damaged .*--force"):
+        experiments.run(some)
+    assert path.read_bytes() == b"cut short"
+    assert any("is damaged" in line for line in experiments.status())
+    experiments.run(some, force=True)
+    assert experiments.is_finished(some)
+
+
+@pytest.mark.parametrize("variable", ["DLTLIB_RUNS", "DLTLIB_RECORDS"])
+def test_unwritable_places_are_named_before_anything_is_trained(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    monkeypatch.setenv(variable, str(tmp_path / "taken"))
+    monkeypatch.setattr(runners, "RUNNERS", {"tickets": lambda *_: pytest.fail("it ran")})
+    some = plan("criteria") if variable == "DLTLIB_RECORDS" else small()
+    with pytest.raises(UserError, match=r"cannot write .*taken"):
+        experiments.run(some)
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    class Memory:
+        available = 0
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
+    some = plan("criteria", "conv2", "paper")
+    network = networks.build("conv2", (3, 32, 32))
+    cpu = torch.device("cpu")
+    fitting = []
+    for gigabytes in (2, 4, 8, 1_000):
+        Memory.available = gigabytes * 10**9
+        fitting.append(experiments.replicas_at_once(some, network, cpu))
+    assert fitting == sorted(fitting)
+    assert 1 <= fitting[0] < fitting[1] < fitting[2] < fitting[3]
+    assert fitting[3] == len(some.replicas())
+    Memory.available = 10**7
+    with pytest.raises(UserError, match=r"one replica of conv2 at width 1.0 needs about .* GB"):
+        experiments.replicas_at_once(some, network, cpu)
+    with pytest.raises(UserError, match="needs about"):
+        experiments.run(small())
+
+
+def test_shards_hold_every_replica_once() -> None:
+    replicas = [Replica("a", seed) for seed in range(7)]
+    for size in (1, 2, 3, 7, 50):
+        parts = list(experiments.shards(replicas, size))
+        assert [replica for part in parts for replica in part] == replicas
+        assert all(len(part) <= size for part in parts)
+
+
+def test_the_division_is_the_largest_that_fits() -> None:
+    some = small(seeds=2)  # 14 replicas
+    assert [experiments.division(some, fitting) for fitting in (14, 13, 7, 6, 1)] == [
+        14,
+        7,
+        7,
+        4,
+        1,
+    ]
+
+
+@pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])
+def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
+    some = small(experiment, rounds=0 if experiment == "learned_supermasks" else 1)
+    data = experiments.load_dataset(some)
+    done, rounds = 0, set()
+
+    def progress(iterations: int, accuracy: float, round_: int) -> None:
+        nonlocal done
+        done += iterations
+        rounds.add(round_)
+
+    experiments.run(some, dataset=data, progress=progress)
+    assert done == experiments.total_iterations(some, data)
+    expected = {"criteria": {0, 1}, "supermasks": {0}, "learned_supermasks": set(range(1, 15))}
+    assert rounds == expected[experiment]
+
+
+def test_too_many_train_images_are_refused() -> None:
+    with pytest.raises(UserError, match=r"train_images must lie between 1 and the 1297 of digits"):
+        experiments.run(small(train_images=5_000))
+    assert datasets.load("digits").with_train_images(1_297).train.labels.shape == (1_297,)
+
+
+def test_devices_are_described() -> None:
+    assert "threads" in experiments.describe_device(torch.device("cpu"))
