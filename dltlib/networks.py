@@ -194,7 +194,7 @@ def _forward_one(
         activity = F.conv2d(activity, kernel, biases[index], padding=1)
         if index % 2:  # pooled first: the same values, and a quarter of them to rectify
             activity = F.max_pool2d(activity, 2)
-        activity = F.relu(activity, inplace=True)  # nothing else needs what was there
+        activity = F.relu(activity)
     activity = activity.flatten(1)
     for index in range(convolutions, len(weights)):
         activity = torch.addmm(biases[index], activity, weights[index])
