@@ -556,6 +556,7 @@ def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPa
     Memory.available = 10**7
     with pytest.raises(UserError, match=r"one replica of conv2 at width 1.0 needs about .* GB"):
         experiments.replicas_at_once(some, network, cpu)
+    Memory.available = 10**5
     with pytest.raises(UserError, match="needs about"):
         experiments.run(small())
 
