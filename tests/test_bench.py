@@ -209,7 +209,7 @@ def test_committed_ratios_reach_what_is_promised(
 
 def test_committed_conv2_is_faster_at_any_width(committed: bench.Bench) -> None:
     # At full width runs gave 1.19 to 1.30, the plain loop already being at 60 % of the peak.
-    assert bench.ratios(committed, "conv2, width 1")["median"].item() > 1.1
+    assert bench.ratios(committed, "conv2, width 1")["median"].item() >= 1.2
     assert bench.ratios(committed, "conv2, width 0.25")["median"].item() > 1.4
 
 
