@@ -317,7 +317,9 @@ from dltlib import datasets, training
 
 digits = datasets.load("digits")
 small = networks.build("fc", digits.input_shape, width=1.0)
-variants = [(values, scaling) for values in supermasks.VALUES for scaling in supermasks.SCALINGS]
+variants = [
+    ("learned", values, scaling) for values in supermasks.VALUES for scaling in supermasks.SCALINGS
+]
 settings = training.Settings(epochs=60, learning_rate=100, batch_size=250)
 
 learner = supermasks.Learner.of_variants(small, variants, seeds=[0] * len(variants))
@@ -329,7 +331,7 @@ for epoch in range(settings.epochs):
 
 # %% tags=["hide-input", "nbval-ignore-output"]
 # Another kind of processor rounds differently, so these numbers may differ in a last digit or two.
-names = [figures.variant_name(f"learned/{values}/{scaling}") for values, scaling in variants]
+names = [figures.variant_name("/".join(variant)) for variant in variants]
 names = [name.replace("$w_i$", "w_i") for name in names]
 page.table(
     pd.DataFrame(
@@ -538,7 +540,7 @@ page.show(
 maps = {
     name: probability.mean(1).reshape(small.input_shape[1:]).numpy()
     for name, probability in zip(
-        [figures.variant_name(f"learned/{values}/{scaling}") for values, scaling in variants],
+        [figures.variant_name("/".join(variant)) for variant in variants],
         learner.probabilities()[0],
     )
 }
@@ -570,7 +572,7 @@ seeds = [0, 1, 2]
 fractions = [None, 0.3, 0.1, 0.05]  # None: as many as the mask itself keeps
 short = training.Settings(epochs=12, learning_rate=1.2e-3, evaluate_every=26)
 
-kinds = [("initial", "rescaled")] * len(seeds)
+kinds = [("learned", "initial", "rescaled")] * len(seeds)
 scores = supermasks.Learner.of_variants(small, kinds, seeds)
 for epoch in range(settings.epochs):
     scores.learn(digits, settings, epoch)

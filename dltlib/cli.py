@@ -69,7 +69,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Presets: tiny (digits, about a minute), cpu (the paper's data at a scale for two "
         "cores), paper (to the letter). Any field of a preset can be overridden below.",
     )
-    run.add_argument("experiment", help="criteria, signs, zeros, supermasks or learned_supermasks")
+    run.add_argument(
+        "experiment",
+        help="criteria, signs, zeros, supermasks, learned_supermasks or identity_supermasks",
+    )
     run.add_argument("--network", default="fc", help="fc, conv2, conv4 or conv6 (default: fc)")
     run.add_argument("--preset", default="tiny", help="tiny, cpu or paper (default: tiny)")
     run.add_argument(

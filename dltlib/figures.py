@@ -113,10 +113,15 @@ LEARNED: dict[str, Style] = {
 }
 
 
+def _as_learned(arm: str) -> str:
+    """Masks learned with the identity as gradient are drawn as their like without it."""
+    return arm.replace("learned_identity/", "learned/")
+
+
 def style(arm: str) -> Style:
     """The arm's colour and dashes, the same in every figure of the book; black if it has none."""
-    if arm in LEARNED:
-        return LEARNED[arm]
+    if _as_learned(arm) in LEARNED:
+        return LEARNED[_as_learned(arm)]
     parts = arm.split("/")
     special = [part for part in parts[1:] if part not in ("rewind", "zero") and part in STYLES]
     if parts[-1] in ("plain", "rescaled"):  # a supermask: constant names its values there
@@ -1152,8 +1157,8 @@ def variant_name(arm: str) -> str:
 
 def _learned_arms(table: pd.DataFrame) -> list[str]:
     """The learned masks of a table, in the order of `LEARNED`."""
-    there = set(table["arm"])
-    return [arm for arm in LEARNED if arm in there]
+    there = {_as_learned(arm): arm for arm in table["arm"].unique()}
+    return [there[arm] for arm in LEARNED if arm in there]
 
 
 def best_masks(table: pd.DataFrame, arms: Sequence[str] | None = None) -> pd.DataFrame:

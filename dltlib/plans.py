@@ -7,6 +7,7 @@ more entry of `EXPERIMENTS`.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import math
 import shlex
@@ -50,7 +51,8 @@ def parse_arm(text: str) -> Arm:
 
 
 class MaskArm(NamedTuple):
-    """A supermask, written ``source/values/scaling``: source is a criterion, or ``learned``."""
+    """A supermask, written ``source/values/scaling``: source is a criterion, or of
+    `supermasks.SOURCES`."""
 
     source: str
     values: str = "initial"
@@ -81,10 +83,13 @@ def parse_criterion_mask(text: str) -> MaskArm:
 
 
 def parse_learned_mask(text: str) -> MaskArm:
-    """A `MaskArm` whose source is ``learned``."""
+    """A `MaskArm` whose source is one of `supermasks.SOURCES`."""
     arm = _parse_mask_arm(text)
-    if arm.source != "learned":
-        raise UserError(f"a learned supermask is learned/values/scaling, not {text!r}")
+    if arm.source not in supermasks.SOURCES:
+        raise UserError(
+            f"a learned supermask is source/values/scaling, the source one of "
+            f"{', '.join(supermasks.SOURCES)}, not {text!r}"
+        )
     return arm
 
 
@@ -309,6 +314,13 @@ def _tickets(name: str, title: str, arms: Sequence[Arm]) -> Experiment:
     return Experiment(name, title, "tickets", tuple(map(str, arms)), parse_arm)
 
 
+def _learned_masks(name: str, title: str, source: str) -> Experiment:
+    arms = itertools.product([source], supermasks.VALUES, supermasks.SCALINGS)
+    return Experiment(
+        name, title, "learned_masks", tuple(str(MaskArm(*arm)) for arm in arms), parse_learned_mask
+    )
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
@@ -350,16 +362,15 @@ EXPERIMENTS: dict[str, Experiment] = {
             ),
             parse_criterion_mask,
         ),
-        Experiment(
+        _learned_masks(
             "learned_supermasks",
             "learned Bernoulli masks on untrained weights (section 5)",
-            "learned_masks",
-            tuple(
-                str(MaskArm("learned", values, scaling))
-                for values in supermasks.VALUES
-                for scaling in supermasks.SCALINGS
-            ),
-            parse_learned_mask,
+            "learned",
+        ),
+        _learned_masks(
+            "identity_supermasks",
+            "the same with the identity as the sample's gradient (not in the paper)",
+            "learned_identity",
         ),
     )
 }

@@ -348,18 +348,7 @@ def run_learned_masks(
     """Learn a mask for each replica, side by side; measure and checkpoint it every few epochs."""
     arms = [parse_learned_mask(replica.arm) for replica in shard]
     seeds = [replica.seed for replica in shard]
-    initial = networks.initial_weights(network, seeds, device)
-    values = [
-        torch.cat(
-            [
-                supermasks.base_values(layer, weight[index : index + 1], arm.values)
-                for index, arm in enumerate(arms)
-            ]
-        )
-        for layer, weight in zip(network.layers, initial, strict=True)
-    ]
-    rescaled = torch.tensor([arm.scaling == "rescaled" for arm in arms], device=device)
-    learner = supermasks.Learner.start(network, values, rescaled, seeds)
+    learner = supermasks.Learner.of_variants(network, arms, seeds, device)
     length = training.iterations_per_epoch(dataset, plan.settings())
     if checkpoint.round >= 0:
         for name in ("scores", "momentum"):

@@ -4,8 +4,13 @@ The weights never change: they are w_i, or signed constants. A mask comes from a
 once, score, keep the best share), or is learned: a real score m for each weight, of which every
 forward pass samples a Bernoulli mask with probability sigmoid(m), the gradient going straight
 through the sample. Dynamic weight rescaling multiplies a layer by (weights) / (ones in its mask).
+
+Straight through to what? The specification's masks, ``learned``, take the sample's gradient for
+that of sigmoid(m), and then multiply by the sigmoid's slope. ``learned_identity`` takes it for that
+of m itself, as though the weight were w_i m: Bengio, Leonard and Courville (2013) describe both.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +26,7 @@ from dltlib.training import Masks, Settings, Weights
 
 VALUES = ("initial", "constant")
 SCALINGS = ("plain", "rescaled")
+SOURCES = ("learned", "learned_identity")  # of learned masks: see above
 MOMENTUM = 0.9
 SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
 
@@ -64,7 +70,8 @@ class Learner:
     """R replicas' mask scores and momentum, learned side by side. Everything is ``[replica, ...]``.
 
     ``values`` are the frozen weights, ``rescaled`` says which replicas use dynamic weight
-    rescaling, ``seeds`` names their randomness. ``step`` counts the updates so far; with
+    rescaling, ``identity`` which take the gradient straight through to m (default: none), and
+    ``seeds`` names their randomness. ``step`` counts the updates so far; with
     ``scores`` and ``momentum`` it is all that a checkpoint needs, since a sampled mask is a
     function of (seed, layer, weight, step) alone.
     """
@@ -76,6 +83,7 @@ class Learner:
     scores: Weights
     momentum: Weights
     step: int = 0
+    identity: Bool[Tensor, " replica"] | None = None
 
     @classmethod
     def start(
@@ -84,44 +92,55 @@ class Learner:
         values: Weights,
         rescaled: Bool[Tensor, " replica"],
         seeds: Sequence[int],
+        identity: Bool[Tensor, " replica"] | None = None,
     ) -> "Learner":
         """Scores at 0: every weight is kept with probability one half."""
         scores, momentum = ([torch.zeros_like(value) for value in values] for _ in range(2))
-        return cls(network, values, rescaled, seeds, scores, momentum)
+        return cls(network, values, rescaled, seeds, scores, momentum, identity=identity)
 
     @classmethod
     def of_variants(
         cls,
         network: Network,
-        variants: Sequence[tuple[str, str]],
+        variants: Sequence[tuple[str, str, str]],
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> "Learner":
-        """One replica for each (values, scaling) and the seed in its place, not yet learned.
+        """One replica, not yet learned, for each (source, values, scaling) and seed in its place.
 
-        Values are of `VALUES`, scaling of `SCALINGS`; others raise `UserError`.
+        Sources are of `SOURCES`, values of `VALUES`, scaling of `SCALINGS`; others raise
+        `UserError`.
         """
-        for values, scaling in variants:
-            if values not in VALUES or scaling not in SCALINGS:
+        for variant in variants:
+            if tuple(variant) not in itertools.product(SOURCES, VALUES, SCALINGS):
                 raise UserError(
-                    f"no supermask {values}/{scaling}: values are one of {', '.join(VALUES)}, "
-                    f"scaling one of {', '.join(SCALINGS)}"
+                    f"no learned supermask {'/'.join(variant)}: it is source/values/scaling, the "
+                    f"source one of {', '.join(SOURCES)}, the values one of {', '.join(VALUES)}, "
+                    f"the scaling one of {', '.join(SCALINGS)}"
                 )
         initial = networks.initial_weights(network, seeds, device)
         frozen = [
             torch.stack(
                 [
                     base_values(layer, own, values)
-                    for own, (values, _) in zip(weight, variants, strict=True)
+                    for own, (_, values, _) in zip(weight, variants, strict=True)
                 ]
             )
             for layer, weight in zip(network.layers, initial, strict=True)
         ]
-        rescaled = torch.tensor([scaling == "rescaled" for _, scaling in variants], device=device)
-        return cls.start(network, frozen, rescaled, seeds)
+        rescaled, identity = (
+            torch.tensor(choice, device=device)
+            for choice in (
+                [scaling == "rescaled" for *_, scaling in variants],
+                [source == "learned_identity" for source, *_ in variants],
+            )
+        )
+        return cls.start(network, frozen, rescaled, seeds, identity)
 
     def __post_init__(self) -> None:
         device = self.values[0].device
+        if self.identity is None:
+            self.identity = torch.zeros(len(self.seeds), dtype=torch.bool, device=device)
         self.keys = [
             torch.stack(
                 [randomness.stream(layer.shape, seed, "mask", layer.name) for seed in self.seeds]
@@ -196,13 +215,17 @@ class Learner:
                 networks.forward(self.network, weights, biases, images), labels
             )
             gradients = torch.autograd.grad(losses.sum(), weights)
-        for score, velocity, gradient, factor in zip(
-            self.scores, self.momentum, gradients, factors, strict=True
+        for score, velocity, gradient, value, factor in zip(
+            self.scores, self.momentum, gradients, self.values, factors, strict=True
         ):
             # Straight through the sample: d w' / d sigma(m) = value * factor, then the sigmoid's
-            # own slope. The rescaling factor counts as a constant.
+            # own slope; the rescaling factor counts as a constant. Or the identity: value alone.
             probability = score[group].sigmoid()
-            slope = gradient * factor * probability * (1 - probability)
+            slope = torch.where(
+                _column(self.identity[group], value),
+                gradient * value[group],
+                gradient * factor * probability * (1 - probability),
+            )
             velocity[group].mul_(MOMENTUM).add_(slope)
             score[group].sub_(velocity[group], alpha=rate)
         return losses.detach().double()

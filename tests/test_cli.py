@@ -91,7 +91,7 @@ MISTAKES = {
     "run criteria --arms random/undo": "unknown mask-1 action 'undo': choose one of rewind, reinit",
     "run criteria --arms random/rewind/one": "unknown mask-0 action 'one': choose one of zero",
     "run supermasks --arms random/two": "values are one of initial, constant",
-    "run learned_supermasks --arms random": "a learned supermask is learned/values/scaling",
+    "run learned_supermasks --arms random": "the source one of learned, learned_identity, not",
     "run criteria --precision int8": "unknown precision 'int8': choose one of fp32, tf32, bf16",
     "run criteria --device tpu": "unknown device 'tpu': choose one of auto, cpu, cuda",
     "run criteria --seeds 0": "seeds must be at least 1, not 0",

@@ -54,7 +54,7 @@ def small(experiment: str = "criteria", network: str = "fc", **changes: object) 
     }
     if experiment == "criteria":
         values["arms"] = TICKETS
-    if experiment == "learned_supermasks":
+    if experiment in ("learned_supermasks", "identity_supermasks"):
         values |= {"rounds": 0, "epochs": 14, "learning_rate": 20.0}
     if experiment == "supermasks":
         values["arms"] = ("large_final/initial/plain", "random/constant/rescaled", "grad")
@@ -128,11 +128,12 @@ def test_every_supermask_runs_on_every_network(network: str) -> None:
     assert len(table) == 2 * len(arms) + 1  # and the trained network itself
     assert set(table.arm) == {*arms, "trained"}
     assert table.test_accuracy.between(0, 1).all()
-    learned = small("learned_supermasks", network, seeds=1, epochs=1, width=0.05, train_images=120)
-    table = experiments.table(learned)
-    assert set(table.arm) == set(learned.arms)
-    assert table["round"].unique().tolist() == [0, 1]
-    assert table.test_accuracy.between(0, 1).all()
+    for experiment in ("learned_supermasks", "identity_supermasks"):
+        learned = small(experiment, network, seeds=1, epochs=1, width=0.05, train_images=120)
+        table = experiments.table(learned)
+        assert set(table.arm) == set(learned.arms)
+        assert table["round"].unique().tolist() == [0, 1]
+        assert table.test_accuracy.between(0, 1).all()
 
 
 def test_all_actions_go_with_all_actions() -> None:
@@ -245,7 +246,7 @@ def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch)
     kept = records.read_arrays(some.name, target.parent)
     data = experiments.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
-    own = supermasks.Learner.of_variants(network, [("constant", "rescaled")], [1])
+    own = supermasks.Learner.of_variants(network, [("learned", "constant", "rescaled")], [1])
     for epoch in range(14):
         own.learn(data, some.settings(), epoch)
     assert table[table.seed == 1].iloc[-1].test_accuracy == own.accuracy(data.test).item()
@@ -279,6 +280,7 @@ def test_a_sample_of_weights_is_kept_with_tickets() -> None:
         ("supermasks", "fc"),
         ("learned_supermasks", "fc"),
         ("learned_supermasks", "conv2"),
+        ("identity_supermasks", "fc"),
     ],
 )
 def test_arms_run_together_or_apart_give_the_same_record(

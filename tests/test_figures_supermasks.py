@@ -167,9 +167,10 @@ def test_probability_panels_leave_out_epoch_0_and_average_the_seeds(learned_tabl
 
 def test_learner_of_variants_lies_over_each_replicas_own_values():
     network = networks.build("fc", (1, 4, 4))
-    variants = [("initial", "plain"), ("constant", "rescaled")]
+    variants = [("learned", "initial", "plain"), ("learned_identity", "constant", "rescaled")]
     learner = supermasks.Learner.of_variants(network, variants, [3, 5])
     assert learner.rescaled.tolist() == [False, True]
+    assert learner.identity.tolist() == [False, True]
     for layer, values, initial in zip(
         network.layers, learner.values, networks.initial_weights(network, [3, 5]), strict=True
     ):
@@ -177,10 +178,18 @@ def test_learner_of_variants_lies_over_each_replicas_own_values():
         assert torch.equal(values[1], actions.signs(initial[1]) * layer.initial_deviation)
 
 
-@pytest.mark.parametrize("variant", [("inital", "plain"), ("initial", "plian")])
+@pytest.mark.parametrize(
+    "variant",
+    [
+        ("learned", "inital", "plain"),
+        ("learned", "initial", "plian"),
+        ("random", "initial", "plain"),
+        ("initial", "plain"),
+    ],
+)
 def test_learner_of_unknown_variants_names_the_valid_ones(variant):
     network = networks.build("fc", (1, 4, 4))
-    with pytest.raises(UserError, match="initial, constant, scaling one of plain, rescaled"):
+    with pytest.raises(UserError, match="initial, constant, the scaling one of plain, rescaled"):
         supermasks.Learner.of_variants(network, [variant], [0])
 
 

@@ -105,7 +105,7 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
         ("supermasks", "random/two", "values are one of initial, constant"),
         ("supermasks", "random/initial/large", "scaling one of plain, rescaled"),
         ("supermasks", "random/initial/plain/x", "a supermask is source/values/scaling"),
-        ("learned_supermasks", "random", "a learned supermask is learned/values/scaling"),
+        ("learned_supermasks", "random", "the source one of learned, learned_identity, not"),
     ],
 )
 def test_bad_arms_are_refused_with_the_valid_names(experiment: str, arm: str, message: str) -> None:

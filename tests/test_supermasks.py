@@ -19,12 +19,14 @@ def learner(
     name: str = "fc",
     seeds: tuple[int, ...] = (0,),
     rescaled: tuple[bool, ...] = (False,),
+    identity: tuple[bool, ...] | None = None,
     shape: tuple[int, int, int] = (1, 8, 8),
     width: float = 0.2,
 ) -> Learner:
     network = networks.build(name, shape, width)
     values = networks.initial_weights(network, seeds)
-    return Learner.start(network, values, torch.tensor(rescaled), seeds)
+    choice = None if identity is None else torch.tensor(identity)
+    return Learner.start(network, values, torch.tensor(rescaled), seeds, choice)
 
 
 # --- what masks lie over ----------------------------------------------------------------------
@@ -126,7 +128,10 @@ def test_likely_masks_keep_what_is_kept_more_often_than_not() -> None:
 
 
 class MaskedModule(nn.Module):
-    """The definition by autograd: w' = w * mask, mask = p + (b - p).detach(), p = sigma(m)."""
+    """The definition by autograd: w' = w * mask, mask = p + (b - p).detach(), p = sigma(m).
+
+    Or, where the gradient goes straight through to m: the same w', with the gradient of w * m.
+    """
 
     def __init__(self, own: Learner, replica: int) -> None:
         super().__init__()
@@ -147,6 +152,9 @@ class MaskedModule(nn.Module):
             weight = value[self.replica] * mask
             if self.own.rescaled[self.replica]:
                 weight = weight * (b.numel() / b.sum())
+            if self.own.identity[self.replica]:
+                direct = value[self.replica] * score
+                weight = direct + (weight - direct).detach()
             weights.append(weight)
         activity = images
         convolutions = len(self.network.channels)
@@ -164,9 +172,14 @@ class MaskedModule(nn.Module):
 
 @pytest.mark.parametrize("name", ["fc", "conv2"])
 def test_learning_is_sgd_on_the_straight_through_gradient(name: str) -> None:
-    """Against autograd and `torch.optim.SGD`, plain and rescaled replicas side by side."""
+    """Against autograd and `torch.optim.SGD`, replicas of all four kinds side by side."""
     data = reference.dataset(train=205)
-    own = learner(name, seeds=(2, 2, 5), rescaled=(False, True, True))
+    own = learner(
+        name,
+        seeds=(2, 2, 5, 2, 5),
+        rescaled=(False, True, True, False, True),
+        identity=(False, False, False, True, True),
+    )
     settings = Settings(epochs=2, learning_rate=20.0, batch_size=50)
     losses = [own.learn(data, settings, epoch) for epoch in range(2)]
     assert own.step == 8
@@ -226,15 +239,17 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 def test_a_mask_learns_among_others_as_it_does_alone(name: str) -> None:
     data = reference.dataset(train=130)
     seeds, rescaled = (4, 0, 4, 2), (False, True, True, False)
+    identity = (False, False, True, True)
     settings = Settings(epochs=2, learning_rate=20.0, batch_size=33)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    together = learner(name, seeds, rescaled)
+    together = learner(name, seeds, rescaled, identity)
     losses = [together.learn(data, settings, epoch) for epoch in range(2)]
     accuracy = together.accuracy(data.test)
     torch.set_num_threads(before)
     for index in range(4):
-        alone = learner(name, seeds[index : index + 1], rescaled[index : index + 1])
+        own = slice(index, index + 1)
+        alone = learner(name, seeds[own], rescaled[own], identity[own])
         for epoch in range(2):
             assert alone.learn(data, settings, epoch)[0] == losses[epoch][index]
         assert same([score[index] for score in together.scores], [s[0] for s in alone.scores])

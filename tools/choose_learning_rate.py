@@ -14,7 +14,7 @@ import time
 from dltlib import experiments, networks, paths, plans, records, supermasks
 
 RATES = (10, 30, 100, 300, 1000)
-ARMS = (("initial", "plain"), ("initial", "rescaled"))
+ARMS = (("learned", "initial", "plain"), ("learned", "initial", "rescaled"))
 
 
 def main(network_name: str) -> None:
@@ -33,10 +33,10 @@ def main(network_name: str) -> None:
             loss = learner.learn(dataset, settings, epoch)
         validation = learner.accuracy(dataset.validation)
         expected = sum(layer.flatten(1).sum(1) for layer in learner.probabilities())
-        for index, (values, scaling) in enumerate(ARMS):
+        for index, arm in enumerate(ARMS):
             rows.append(
                 {
-                    "arm": f"learned/{values}/{scaling}/{rate}",
+                    "arm": "/".join([*arm, str(rate)]),
                     "seed": 0,
                     "round": plan.epochs,
                     "density": expected[index].item() / network.weight_count,
