@@ -26,6 +26,7 @@ class Checkpoint:
         self.round = -1
         self.finished = False
         self.seconds = 0.0  # of computing so far, over all resumptions
+        self.iterations = 0  # replica-iterations so far, as runners report them
         self._since = monotonic()
         self.rows: list[dict[str, Any]] = []
         self._tensors: dict[str, Tensor] = {}
@@ -44,7 +45,7 @@ class Checkpoint:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             found, checkpoint.round = state["plan"], state["round"]
-            checkpoint.seconds = state["seconds"]
+            checkpoint.seconds, checkpoint.iterations = state["seconds"], state["iterations"]
             checkpoint.finished, checkpoint.rows = state["finished"], state["rows"]
         except Exception as error:  # a cut file fails in many ways
             raise UserError(
@@ -86,6 +87,7 @@ class Checkpoint:
             "round": round_,
             "finished": finished,
             "seconds": self.seconds,
+            "iterations": self.iterations,
             "rows": self.rows,
         }
         replace_file(self.path, lambda temporary: _write(temporary, tensors, state))

@@ -80,7 +80,7 @@ def run(
         parts = {}
         waiting = distributed.as_completed()
         for shard in experiments.shards(replicas, size):
-            checkpoint = experiments.open_checkpoint(plan, shard, force)
+            checkpoint = experiments.open_checkpoint(plan, shard, force, progress)
             parts[tuple(shard)] = checkpoint
             if not checkpoint.finished:
                 waiting.add(_submit(client, plan, shard, checkpoint, device))
@@ -122,7 +122,7 @@ def advance(
     torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
     done, last = 0, math.nan
 
-    def progress(iterations: int, accuracy: float, round_: int) -> None:
+    def progress(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
         nonlocal done, last
         done, last = done + iterations, accuracy
 

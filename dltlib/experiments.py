@@ -92,7 +92,7 @@ def run(
     size = at_once or division(plan, replicas_at_once(plan, network, device))
     parts = []
     for shard in shards(plan.replicas(), size):
-        checkpoint = open_checkpoint(plan, shard, force)
+        checkpoint = open_checkpoint(plan, shard, force, progress)
         for _ in rounds(plan, shard, checkpoint, device, dataset, progress):
             pass
         parts.append(checkpoint)
@@ -130,12 +130,23 @@ def division(plan: Plan, fitting: int) -> int:
     return next(size for size in sizes if size <= fitting)
 
 
-def open_checkpoint(plan: Plan, shard: Sequence[Replica], force: bool = False) -> Checkpoint:
-    """The shard's checkpoint; a fresh one if there is none, or if ``force`` drops it."""
+def open_checkpoint(
+    plan: Plan,
+    shard: Sequence[Replica],
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """The shard's checkpoint; a fresh one if there is none, or if ``force`` drops it.
+
+    ``progress`` learns of the work that the checkpoint holds.
+    """
     path = shard_path(plan, shard)
     if force:
         path.unlink(missing_ok=True)
-    return Checkpoint.open(path, plan.hash())
+    checkpoint = Checkpoint.open(path, plan.hash())
+    if progress and checkpoint.iterations:
+        progress(checkpoint.iterations, math.nan, checkpoint.round, earlier=True)
+    return checkpoint
 
 
 def rounds(
@@ -149,9 +160,15 @@ def rounds(
     """Run a shard from its checkpoint to its end, pausing whenever the checkpoint was saved."""
     if checkpoint.finished:
         return
+
+    def report(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+        checkpoint.iterations += iterations
+        if progress:
+            progress(iterations, accuracy, round_)
+
     network = networks.build(plan.network, dataset.input_shape, plan.width)
     runner = runners.RUNNERS[plans.find(plan.experiment).kind]
-    yield from runner(plan, network, dataset, shard, device, checkpoint, progress)
+    yield from runner(plan, network, dataset, shard, device, checkpoint, report)
 
 
 def shard_path(plan: Plan, shard: Sequence[Replica]) -> Path:
@@ -242,13 +259,15 @@ def describe_device(device: torch.device) -> str:
 
 
 def total_iterations(plan: Plan, dataset: Dataset) -> int:
-    """Replica-iterations of a whole plan, the dense trainings shared by the arms of a seed."""
+    """Replica-iterations of a whole plan, the dense trainings shared by the arms of a seed; a mask
+    by criterion that is only tested counts as one."""
     each = training.iterations_per_epoch(dataset, plan.settings()) * plan.epochs
     kind = plans.find(plan.experiment).kind
     if kind == "learned_masks":
         return each * plan.seeds * len(plan.arms)
-    rounds = 0 if kind == "criterion_masks" else plan.rounds
-    return each * plan.seeds * (1 + rounds * len(plan.arms))
+    if kind == "criterion_masks":
+        return plan.seeds * (each + (plan.rounds + 1) * len(plan.arms))
+    return each * plan.seeds * (1 + plan.rounds * len(plan.arms))
 
 
 def status() -> list[str]:

@@ -7,7 +7,7 @@ it has saved, so that its caller may stop there, or carry on elsewhere.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -30,8 +30,21 @@ from dltlib.plans import Arm, Plan, Replica, parse_arm, parse_criterion_mask, pa
 from dltlib.training import Masks, Weights
 
 Rows = list[dict[str, Any]]
-# Called with replica-iterations done, mean validation accuracy (or nan) and round.
-Progress = Callable[[int, float, int], None]
+
+
+class Progress(Protocol):
+    """Called with replica-iterations done, mean validation accuracy (or nan) and round;
+    ``earlier`` says that they were done before this run, which goes on from there."""
+
+    def __call__(
+        self, iterations: int, accuracy: float, round_: int, *, earlier: bool = False
+    ) -> None:
+        """Report; see above."""
+
+
+def _in_round(progress: Progress, round_: int) -> Callable[[int, float], None]:
+    """What training reports to: ``progress`` of that round."""
+    return lambda iterations, accuracy: progress(iterations, accuracy, round_)
 
 
 # --- tickets: train, score, prune, act, train again -----------------------------------------
@@ -44,7 +57,7 @@ def run_tickets(
     shard: Sequence[Replica],
     device: torch.device,
     checkpoint: Checkpoint,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Iterator[None]:
     """The algorithm of section 1, round by round, for every replica of the shard."""
     arms = [parse_arm(replica.arm) for replica in shard]
@@ -56,12 +69,11 @@ def run_tickets(
     gradient = _Once(lambda: training.loss_gradient(network, dense, dataset.train))
 
     for round_ in range(checkpoint.round + 1, plan.rounds + 1):
-        report = progress and (lambda done, accuracy, r=round_: progress(done, accuracy, r))
         if round_ == 0:
             # All arms of a seed share one dense training.
             masks = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
             outcome = training.train(
-                network, dataset, dense, masks, unique, plan.settings(), report
+                network, dataset, dense, masks, unique, plan.settings(), _in_round(progress, round_)
             )
             final = [weight[place] for weight in outcome.weights]
             masks = [mask[place] for mask in masks]
@@ -84,7 +96,9 @@ def run_tickets(
             )
             start = _start(network, arms, seeds, round_, initial, final, masks)
             facts = _pruning_facts(initial, final, alive, masks)
-            outcome = training.train(network, dataset, start, masks, seeds, plan.settings(), report)
+            outcome = training.train(
+                network, dataset, start, masks, seeds, plan.settings(), _in_round(progress, round_)
+            )
             final = outcome.weights
             rows = _rows(shard, round_, masks, outcome, range(len(shard)))
             for index, row in enumerate(rows):
@@ -269,25 +283,26 @@ def run_criterion_masks(
     shard: Sequence[Replica],
     device: torch.device,
     checkpoint: Checkpoint,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Iterator[None]:
-    """Train dense once a seed, prune w_i in one shot at every keep fraction, test untrained."""
+    """Train dense once a seed, then prune w_i in one shot at every keep fraction, a round each,
+    and test the untrained networks."""
     seeds = sorted({replica.seed for replica in shard})
     dense = networks.initial_weights(network, seeds, device)
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
-    outcome = training.train(
-        network,
-        dataset,
-        dense,
-        full,
-        seeds,
-        plan.settings(),
-        progress and (lambda done, accuracy: progress(done, accuracy, 0)),
-    )
     gradient = _Once(lambda: training.loss_gradient(network, dense, dataset.train))
-    rows: Rows = []
-    for source in sorted({parse_criterion_mask(replica.arm).source for replica in shard}):
-        for round_ in range(plan.rounds + 1):
+    for round_ in range(checkpoint.round + 1, plan.rounds + 1):
+        rows: Rows = []
+        if round_ == 0:
+            outcome = training.train(
+                network, dataset, dense, full, seeds, plan.settings(), _in_round(progress, 0)
+            )
+            final = outcome.weights
+            trained = [Replica("trained", seed) for seed in seeds]
+            rows += _rows(trained, 0, full, outcome, range(len(seeds)))
+        else:
+            final = [weight.to(device) for weight in checkpoint.layers("final")]
+        for source in sorted({parse_criterion_mask(replica.arm).source for replica in shard}):
             masks = next_masks(
                 plan,
                 network,
@@ -295,40 +310,59 @@ def run_criterion_masks(
                 seeds,
                 round_,
                 dense,
-                outcome.weights,
+                final,
                 full,
                 lambda layer: gradient()[layer],
             )
-            density, layer_density = _densities(masks)
-            for replica in shard:
-                arm = parse_criterion_mask(replica.arm)
-                if arm.source != source:
-                    continue
-                own = slice(seeds.index(replica.seed), seeds.index(replica.seed) + 1)
-                weights = supermasks.apply_masks(
-                    [
-                        supermasks.base_values(layer, weight[own], arm.values)
-                        for layer, weight in zip(network.layers, dense, strict=True)
-                    ],
-                    [mask[own] for mask in masks],
-                    torch.tensor([arm.scaling == "rescaled"], device=device),
-                )
-                rows.append(
-                    {
-                        "arm": replica.arm,
-                        "seed": replica.seed,
-                        "round": round_,
-                        "density": density[own.start],
-                        "layer_density": layer_density[own.start],
-                        "validation_accuracy": supermasks.accuracy(
-                            network, weights, dataset.validation
-                        ).item(),
-                        "test_accuracy": supermasks.accuracy(network, weights, dataset.test).item(),
-                    }
-                )
-    rows += _rows([Replica("trained", seed) for seed in seeds], 0, full, outcome, range(len(seeds)))
-    checkpoint.save(0, rows, {}, {}, finished=True)
-    yield
+            own = [one for one in shard if parse_criterion_mask(one.arm).source == source]
+            rows += _tested_masks(network, dataset, dense, masks, seeds, own, round_)
+            progress(len(own), math.nan, round_)
+        checkpoint.save(round_, rows, {"final": final}, {}, round_ == plan.rounds)
+        yield
+
+
+def _tested_masks(
+    network: Network,
+    dataset: Dataset,
+    initial: Weights,
+    masks: Masks,
+    seeds: Sequence[int],
+    replicas: Sequence[Replica],
+    round_: int,
+) -> Rows:
+    """A record row for each replica: what its seed's masks make of the untrained weights."""
+    density, layer_density = _densities(masks)
+    rows: Rows = [{} for _ in replicas]
+
+    def work(index: int) -> None:
+        replica = replicas[index]
+        arm = parse_criterion_mask(replica.arm)
+        place = seeds.index(replica.seed)
+        own = slice(place, place + 1)
+        weights = supermasks.apply_masks(
+            [
+                supermasks.base_values(layer, weight[own], arm.values)
+                for layer, weight in zip(network.layers, initial, strict=True)
+            ],
+            [mask[own] for mask in masks],
+            torch.tensor([arm.scaling == "rescaled"], device=initial[0].device),
+        )
+        validation, test = (
+            supermasks.accuracy(network, weights, split).item()
+            for split in (dataset.validation, dataset.test)
+        )
+        rows[index] = {
+            "arm": replica.arm,
+            "seed": replica.seed,
+            "round": round_,
+            "density": density[place],
+            "layer_density": layer_density[place],
+            "validation_accuracy": validation,
+            "test_accuracy": test,
+        }
+
+    parallel.spread(work, range(len(replicas)))
+    return rows
 
 
 # --- learned supermasks -----------------------------------------------------------------------
@@ -343,7 +377,7 @@ def run_learned_masks(
     shard: Sequence[Replica],
     device: torch.device,
     checkpoint: Checkpoint,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Iterator[None]:
     """Learn a mask for each replica, side by side; measure and checkpoint it every few epochs."""
     arms = [parse_learned_mask(replica.arm) for replica in shard]
@@ -373,8 +407,7 @@ def run_learned_masks(
             yield
         if epoch < plan.epochs:
             loss = learner.learn(dataset, plan.settings(), epoch).cpu()
-            if progress:
-                progress(length * len(shard), math.nan, epoch + 1)
+            progress(length * len(shard), math.nan, epoch + 1)
 
 
 def _mask_rows(

@@ -307,7 +307,8 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "stops"), [("criteria", (0, 1)), ("learned_supermasks", (0, 5, 13))]
+    ("experiment", "stops"),
+    [("criteria", (0, 1)), ("supermasks", (0, 1)), ("learned_supermasks", (0, 5, 13))],
 )
 def test_a_stopped_run_goes_on_and_ends_the_same(
     experiment: str, stops: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -332,7 +333,16 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
             experiments.run(some)
         assert not experiments.is_finished(some)
     monkeypatch.setattr(Checkpoint, "save", stop_after(10**6))
-    resumed = experiments.run(some)
+    reports: dict[bool, int] = {True: 0, False: 0}
+
+    def progress(iterations: int, _: float, round_: int, *, earlier: bool = False) -> None:
+        reports[earlier] += iterations
+
+    resumed = experiments.run(some, progress=progress)
+    # The bar starts where the run stands, and ends full.
+    total = experiments.total_iterations(some, experiments.load_dataset(some))
+    assert 0 < reports[True] < total
+    assert sum(reports.values()) == total
     assert saved == sorted(set(saved))  # no round was done twice
     assert resumed.read_bytes() == straight.read_bytes()
     assert arrays(resumed) == arrays(straight)
@@ -595,7 +605,7 @@ def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
 
     experiments.run(some, dataset=data, progress=progress)
     assert done == experiments.total_iterations(some, data)
-    expected = {"criteria": {0, 1}, "supermasks": {0}, "learned_supermasks": set(range(1, 15))}
+    expected = {"criteria": {0, 1}, "supermasks": {0, 1}, "learned_supermasks": set(range(1, 15))}
     assert rounds == expected[experiment]
 
 
