@@ -219,9 +219,9 @@ def _imports(code: str, package: Path, *, inside: bool) -> set[Path]:
     for name in names:
         parts = name.split(".")
         if parts[0] == "dltlib":
-            found.add(package / "__init__.py")
-            if len(parts) > 1:
-                found.add(package / f"{parts[1]}.py")
+            for depth in range(len(parts)):
+                place = package.joinpath(*parts[1 : depth + 1])
+                found |= {place / "__init__.py", place.with_suffix(".py")}
     return {path for path in found if path.exists()}
 
 

@@ -1,0 +1,258 @@
+"""Accuracy against the share of weights left: means and intervals over seeds, lines, tables."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from dltlib import claims
+from dltlib.errors import UserError
+from dltlib.figures.styles import BLACK, WIDTH, labels, look, style
+
+
+def curves(
+    table: pd.DataFrame, arms: Sequence[str] | None = None, column: str = "test_accuracy"
+) -> pd.DataFrame:
+    """Mean of a column over the seeds with its 95 % interval (Student's), arm by arm and round by
+    round.
+
+    Columns: arm, round, density (mean over the seeds), mean, low, high, seeds. One seed alone has
+    no interval: low and high are NaN. Arms in the order given; rounds without a number are left
+    out. Raises `UserError` for an arm or column that the table lacks.
+    """
+    arms = known_arms(table, arms)
+    if column not in table:
+        raise UserError(f"the record has no column {column!r}: choose one of {_names(table)}")
+    rows = table[table["arm"].isin(arms) & table[column].notna()]
+    result = pd.DataFrame(
+        [
+            (arm, number, group["density"].mean(), *claims.interval(group[column]), len(group))
+            for (arm, number), group in rows.groupby(["arm", "round"], sort=True)
+        ],
+        columns=["arm", "round", "density", "mean", "low", "high", "seeds"],
+    )
+    place = {arm: index for index, arm in enumerate(arms)}
+    return result.sort_values(
+        "arm", key=lambda names: names.map(place), kind="stable", ignore_index=True
+    )
+
+
+def lead(table: pd.DataFrame, reference: str, column: str = "test_accuracy") -> pd.DataFrame:
+    """The table with one more column, ``lead``: each arm's value less the reference arm's of the
+    same seed and round. Its `curves` are differences paired by seed."""
+    (reference,) = known_arms(table, [reference])
+    keys = ["seed", "round"]
+    against = table[table["arm"] == reference].set_index(keys)[column]
+    own = table.set_index(keys)[column]
+    difference = own - against.reindex(own.index)
+    return table.assign(lead=difference.to_numpy())
+
+
+def dense_baseline(table: pd.DataFrame, column: str = "test_accuracy") -> claims.Interval:
+    """Mean and 95 % interval of the dense network (round 0), which all arms of a seed share."""
+    rows = table[table["round"] == 0].drop_duplicates("seed")
+    if rows.empty:
+        raise UserError("the record has no dense baseline (round 0)")
+    return claims.interval(rows[column])
+
+
+def nearest_round(table: pd.DataFrame, density: float, arm: str | None = None) -> int:
+    """The round whose density comes closest, as a ratio, to the one asked for."""
+    rows = table if arm is None else table[table["arm"] == arm]
+    reached = rows.groupby("round")["density"].mean()
+    return int((reached.map(math.log) - math.log(density)).abs().idxmin())
+
+
+def accuracy_table(
+    table: pd.DataFrame,
+    densities: Sequence[float],
+    arms: Sequence[str] | None = None,
+    column: str = "test_accuracy",
+    decimals: int = 2,
+) -> pd.DataFrame:
+    """Accuracy in percent, "mean ± half width of the interval", one row for each arm.
+
+    Columns are the rounds nearest to the densities asked for, named by their true share of weights
+    left; densities that share a round, or that the record does not reach, give no column of their
+    own.
+    """
+    known = curves(table, arms, column)
+    least = table["density"].min()
+    names = labels(list(known["arm"].unique()))
+    first = known["arm"].iloc[0]
+    rounds = {nearest_round(table, d, first): d for d in densities if d > 0.9 * least}
+    result = {}
+    for number in sorted(rounds):
+        at = known[known["round"] == number].set_index("arm")
+        result[percent(at["density"].iloc[0])] = {
+            names[arm]: _plus_minus(row["mean"], row["high"], decimals)
+            for arm, row in at.iterrows()
+        }
+    frame = pd.DataFrame(result).reindex(names.values())
+    frame.columns.name = "weights left"
+    return frame
+
+
+def top_of_scale(
+    table: pd.DataFrame, arms: Sequence[str], least_density: float = 0.03
+) -> tuple[float, float]:
+    """The range, in percent, that holds these arms' means down to a density: what to zoom on."""
+    known = curves(table, arms)
+    values = 100 * known.loc[known["density"] >= least_density, "mean"]
+    room = 0.2 * (values.max() - values.min())
+    return values.min() - room, values.max() + room
+
+
+def ranked(table: pd.DataFrame, number: int | None = None) -> list[str]:
+    """Short labels of the arms by mean test accuracy in a round (default: the last), best first."""
+    known = curves(table)
+    at = known[known["round"] == (known["round"].max() if number is None else number)]
+    names = labels(list(known["arm"].unique()))
+    return [names[arm] for arm in at.sort_values("mean", ascending=False, kind="stable")["arm"]]
+
+
+def percent(share: float) -> str:
+    """A share as a short percentage: two significant digits, none lost above ten.
+
+    >>> percent(0.2097), percent(0.0123), percent(1.0)
+    ('21 %', '1.2 %', '100 %')
+    """
+    value = 100 * share
+    return f"{value:.0f} %" if value >= 9.95 else f"{value:.2g} %"
+
+
+def _plus_minus(mean: float, high: float, decimals: int) -> str:
+    spread = "" if math.isnan(high) else f" ± {100 * (high - mean):.{decimals}f}"
+    return f"{100 * mean:.{decimals}f}{spread}"
+
+
+def known_arms(table: pd.DataFrame, arms: Sequence[str] | None) -> list[str]:
+    """The arms asked for, or all of the table; a first part alone (a criterion) will do."""
+    there = list(table["arm"].unique())
+    if arms is None:
+        return there
+    found = []
+    for arm in arms:
+        match = [other for other in there if other == arm] or [
+            other for other in there if other.split("/")[0] == arm
+        ]
+        if len(match) != 1:
+            raise UserError(f"the record has no arm {arm!r}: choose one of {', '.join(there)}")
+        found += match
+    return found
+
+
+def _names(table: pd.DataFrame) -> str:
+    return ", ".join(table.columns)
+
+
+@look
+def accuracy_curves(
+    table: pd.DataFrame,
+    arms: Sequence[str] | None = None,
+    *,
+    column: str = "test_accuracy",
+    ylabel: str = "test accuracy (%)",
+    zoom: tuple[float, float] | None = None,
+    names: Mapping[str, str] | None = None,
+    columns: int = 3,
+) -> Figure:
+    """A column against density: mean and 95 % interval over the seeds, the dense baseline with
+    its own.
+
+    The density falls from left to right on a log axis, as in the paper. ``zoom`` (percent) adds a
+    panel above with that part of the scale, where the good arms are too close to tell apart.
+    ``names`` replaces labels; ``columns`` is the legend's.
+    """
+    known = curves(table, arms, column)
+    names = {**labels(list(known["arm"].unique())), **(names or {})}
+    panels = 1 if zoom is None else 2
+    figure, axes = pyplot.subplots(
+        panels, 1, figsize=(WIDTH, 1.1 + 2.9 * panels), sharex=True, squeeze=False
+    )
+    for ax in axes[:, 0]:
+        draw_curves(ax, known, names)
+        draw_dense(ax, dense_baseline(table, column))
+        ax.set_ylabel(ylabel)
+        ax.legend().remove()
+    if zoom is not None:
+        axes[0, 0].set_ylim(zoom)
+        axes[0, 0].set_title("the top of the scale", loc="left")
+        axes[1, 0].set_title("all of it", loc="left")
+    density_axis(axes[-1, 0])
+    legend_below(figure, axes[-1, 0], columns)
+    return figure
+
+
+def draw_curves(ax: Axes, known: pd.DataFrame, names: Mapping[str, str]) -> None:
+    """Lines of `curves` in percent, each with its interval as a band, into ``ax``."""
+    drawn = known.assign(
+        label=known["arm"].map(names), percent=100 * known["mean"], left=100 * known["density"]
+    )
+    styles = {names[arm]: style(arm) for arm in known["arm"].unique()}
+    sns.lineplot(
+        drawn,
+        x="left",
+        y="percent",
+        hue="label",
+        style="label",
+        palette={label: drawn_as.color for label, drawn_as in styles.items()},
+        dashes={label: drawn_as.dashes for label, drawn_as in styles.items()},
+        errorbar=None,  # the intervals are Student's, below
+        ax=ax,
+    )
+    for label, rows in drawn.groupby("label", sort=False):
+        ax.fill_between(
+            rows["left"],
+            100 * rows["low"],
+            100 * rows["high"],
+            color=to_rgba(styles[label].color, 0.15),
+            linewidth=0,
+        )
+    ax.set_xlabel("")
+    ax.set_ylabel("")
+
+
+def draw_dense(ax: Axes, baseline: claims.Interval, label: str = "dense network") -> None:
+    """The dense baseline as a horizontal line, its interval as a band."""
+    ax.axhline(100 * baseline.mean, color=BLACK, linewidth=1, linestyle=(0, (1, 1)), label=label)
+    if not math.isnan(baseline.low):
+        ax.axhspan(100 * baseline.low, 100 * baseline.high, color=BLACK, alpha=0.08, linewidth=0)
+
+
+def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
+    """A log axis of percentages that falls from left (dense) to right (sparse)."""
+    ax.set_xscale("log")
+    low = min((line.get_xdata().min() for line in _data_lines(ax)), default=1.0)
+    ticks = [tick for tick in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if tick >= 0.9 * low]
+    ax.set_xlim(105, low * 0.95)
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.set_xlabel(label)
+
+
+def _data_lines(ax: Axes) -> list:
+    return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
+
+
+def legend_below(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) -> None:
+    """One legend of all that the axes hold, beneath the figure, where a phone has room for it."""
+    unique: dict[str, Artist] = {}
+    for ax in np.ravel(axes):
+        handles, texts = ax.get_legend_handles_labels()
+        unique |= dict(zip(texts, handles, strict=True))
+    figure.legend(
+        unique.values(),
+        unique.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )

@@ -1,0 +1,261 @@
+"""Supermasks: masks by criterion and learned ones, what they reach and what they look at."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from dltlib import claims
+from dltlib.figures.accuracy import (
+    curves,
+    density_axis,
+    draw_curves,
+    draw_dense,
+    known_arms,
+    legend_below,
+)
+from dltlib.figures.styles import BLACK, LEARNED, WIDTH, as_learned, look, style
+
+VALUE_NAMES = {"initial": "$w_i$", "constant": "signed constants"}
+SCALING_NAMES = {"plain": "plain", "rescaled": "rescaled"}
+CHANCE = 10.0  # percent, of ten classes
+
+
+def variant_name(arm: str) -> str:
+    """What a learned mask lies over, in words.
+
+    >>> variant_name("learned/constant/rescaled")
+    'signed constants, rescaled'
+    """
+    _, values, scaling = arm.split("/")
+    return f"{VALUE_NAMES[values]}, {SCALING_NAMES[scaling]}"
+
+
+def _learned_arms(table: pd.DataFrame) -> list[str]:
+    """The learned masks of a table, in the order of `LEARNED`."""
+    there = {as_learned(arm): arm for arm in table["arm"].unique()}
+    return [there[arm] for arm in LEARNED if arm in there]
+
+
+def best_masks(table: pd.DataFrame, arms: Sequence[str] | None = None) -> pd.DataFrame:
+    """Each criterion mask at the density that validation accuracy chooses, seed by seed.
+
+    As `claims.criterion_mask` reads it: of equally good masks the one that keeps most, and the
+    whole network, round 0, is no mask. One row for each arm and seed; columns arm, seed, round,
+    density, validation_accuracy, test_accuracy.
+    """
+    arms = known_arms(table, arms)
+    rows = table[table["arm"].isin(arms) & (table["round"] > 0)].sort_values("round")
+    best = rows.loc[rows.groupby(["arm", "seed"])["validation_accuracy"].idxmax()]
+    columns = ["arm", "seed", "round", "density", "validation_accuracy", "test_accuracy"]
+    return best[columns].reset_index(drop=True)
+
+
+@look
+def mask_curves(
+    table: pd.DataFrame, panels: Mapping[str, Sequence[str]], columns: int = 2
+) -> Figure:
+    """Test accuracy of masked, untrained networks against density, a panel for each group of arms.
+
+    Mean and 95 % interval over the seeds; lines are named by their criterion, the same in every
+    panel. The dashed line is the trained dense network, the dotted one chance.
+    """
+    figure, axes = pyplot.subplots(
+        len(panels), 1, figsize=(WIDTH, 1.3 + 3.0 * len(panels)), sharex=True, squeeze=False
+    )
+    for ax, (title, arms) in zip(axes[:, 0], panels.items(), strict=True):
+        known = curves(table, arms)
+        draw_curves(ax, known, {arm: arm.split("/")[0] for arm in known["arm"].unique()})
+        if "trained" in set(table["arm"]):
+            trained = 100 * table.loc[table["arm"] == "trained", "test_accuracy"].mean()
+            ax.axhline(trained, color=BLACK, linewidth=1.2, linestyle="--", label="trained network")
+        ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
+        ax.legend().remove()
+        ax.set_title(title, loc="left")
+        ax.set_ylabel("test accuracy (%)")
+        ax.set_ylim(0, 102)
+        density_axis(ax)
+    for ax in axes[:-1, 0]:
+        ax.set_xlabel("")
+    legend_below(figure, axes, columns)
+    return figure
+
+
+@look
+def epoch_curves(
+    tables: Mapping[str, pd.DataFrame],
+    trained: Mapping[str, claims.Interval] | None = None,
+    window: tuple[float, float] | None = None,
+) -> Figure:
+    """Test accuracy of learned masks over the epochs of learning, a panel for each record.
+
+    Mean over 10 sampled masks, then mean and 95 % interval over the seeds. ``trained`` gives the
+    accuracy of the trained network for some of the titles; ``window`` (percent) shows only that
+    part of the scale.
+    """
+    figure, axes = pyplot.subplots(
+        len(tables), 1, figsize=(WIDTH, 1.2 + 2.9 * len(tables)), squeeze=False
+    )
+    for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
+        known = curves(table, _learned_arms(table))
+        _draw_over_epochs(ax, known, marker=".")
+        if trained and title in trained:
+            draw_dense(ax, trained[title], "trained weights")
+        if window is not None:
+            ax.set_ylim(window)
+        ax.set_title(title, loc="left")
+        ax.set_ylabel("test accuracy (%)")
+    axes[-1, 0].set_xlabel("epochs of learning the mask")
+    legend_below(figure, axes, 2)
+    return figure
+
+
+def _draw_over_epochs(ax: Axes, known: pd.DataFrame, marker: str = "") -> None:
+    """Lines of `curves` of learned masks in percent, each with its interval, against epochs."""
+    for arm, rows in known.groupby("arm", sort=False):
+        drawn = style(arm)
+        (line,) = ax.plot(
+            rows["round"],
+            100 * rows["mean"],
+            color=drawn.color,
+            marker=marker,
+            label=variant_name(arm),
+        )
+        if drawn.dashes:
+            line.set_dashes(drawn.dashes)
+        ax.fill_between(
+            rows["round"],
+            100 * rows["low"],
+            100 * rows["high"],
+            color=to_rgba(drawn.color, 0.15),
+            linewidth=0,
+        )
+
+
+def pixel_shares(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> np.ndarray:
+    """Share of each input pixel's weights that first-layer masks keep, mean over the masks.
+
+    A mask is ``[pixels, units]``; the result is ``[height, width]``.
+    """
+    stacked = np.stack([np.asarray(mask, dtype=float) for mask in masks])
+    return stacked.mean(axis=(0, 2)).reshape(image_shape)
+
+
+def untouched_pixels(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> np.ndarray:
+    """Pixels of which no mask, ``[pixels, units]``, dropped a single weight; ``[height, width]``.
+
+    Learning never moved their scores from 0, which counts as kept: they are dark in every training
+    image. By chance that happens with a probability of one half to the power of its weights.
+    """
+    kept_all = np.stack([np.asarray(mask, dtype=bool).all(axis=1) for mask in masks])
+    return kept_all.all(axis=0).reshape(image_shape)
+
+
+@look
+def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = None) -> Figure:
+    """Share of each input pixel's weights that masks keep, a picture for each title, two a line.
+
+    Arrays are ``[height, width]`` (see `pixel_shares`), drawn on one scale around one half, the
+    share kept before anything is learned: red above, blue below. ``untouched`` pixels are grey.
+    """
+    rows = math.ceil(len(shares) / 2)
+    figure, axes = pyplot.subplots(
+        rows, 2, figsize=(WIDTH, rows * (WIDTH / 2 - 0.15) + 0.75), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    shown = {title: np.ma.masked_array(100 * share, untouched) for title, share in shares.items()}
+    reach = max(float(np.abs(share - 50).max()) for share in shown.values())
+    colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#C4C4C4")
+    for ax, (title, share) in zip(axes.flat, shown.items(), strict=False):
+        image = ax.imshow(share, cmap=colors, vmin=50 - reach, vmax=50 + reach)
+        ax.set_title(title, pad=4)
+    bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=40, pad=0.02, shrink=0.7)
+    bar.set_label("weights kept of each pixel (%)")
+    bar.outline.set_visible(False)
+    return figure
+
+
+def layer_densities(table: pd.DataFrame, layers: Sequence[str]) -> pd.DataFrame:
+    """The column layer_density, one row for each layer, ready for `curves` and seaborn.
+
+    Columns: arm, seed, round, layer, density.
+    """
+    columns = ["arm", "seed", "round", "layer_density"]
+    long = table[table["layer_density"].notna()][columns].explode("layer_density")
+    names = list(layers) * (len(long) // len(layers))
+    return long.assign(layer=names, density=long["layer_density"].astype(float)).drop(
+        columns="layer_density"
+    )
+
+
+@look
+def layer_density_curves(table: pd.DataFrame, layers: Sequence[str]) -> Figure:
+    """Expected share of weights kept in each layer over the epochs of learning, a panel a layer.
+
+    Mean and 95 % interval over the seeds; the thin line is one half, where learning starts.
+    """
+    long = layer_densities(table, layers)
+    figure, axes = pyplot.subplots(
+        1, len(layers), figsize=(WIDTH, 3.4), sharex=True, sharey=True, squeeze=False
+    )
+    for ax, layer in zip(axes[0], layers, strict=True):
+        known = curves(long[long["layer"] == layer], _learned_arms(table), column="density")
+        ax.axhline(50, color="#8C8C8C", linewidth=0.8)
+        _draw_over_epochs(ax, known)
+        ax.set_title(layer, loc="left")
+        ax.set_xlabel("epochs")
+    axes[0, 0].set_ylabel("weights kept (%)")
+    legend_below(figure, axes, 2)
+    return figure
+
+
+def probability_histogram(table: pd.DataFrame, arm: str, round_: int) -> np.ndarray:
+    """Share of weights in each bin of mask probability, ``[bins]``, mean over the seeds."""
+    (arm,) = known_arms(table, [arm])
+    rows = table[(table["arm"] == arm) & (table["round"] == round_)]
+    return np.stack([np.asarray(values, float) for values in rows["probability_histogram"]]).mean(0)
+
+
+@look
+def probability_panels(table: pd.DataFrame, looks: int = 5) -> Figure:
+    """How mask probabilities spread from one half as masks are learned, a panel for each arm.
+
+    Lines are histograms over the weights, at ``looks`` epochs spread over the learning, the later
+    the darker; epoch 0, where every probability is one half, is left out. Log scale.
+    """
+    arms = _learned_arms(table)
+    epochs = sorted(set(table["round"]) - {0})
+    places = np.unique(np.linspace(0, len(epochs) - 1, looks).round().astype(int))
+    shades = sns.color_palette("flare", len(places))
+    rows = math.ceil(len(arms) / 2)
+    figure, axes = pyplot.subplots(
+        rows, 2, figsize=(WIDTH, 0.7 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
+    )
+    for ax in axes.flat[len(arms) :]:
+        ax.set_axis_off()
+    for ax, arm in zip(axes.flat, arms, strict=False):
+        for place, shade in zip(places, shades, strict=True):
+            shares = probability_histogram(table, arm, epochs[place])
+            edges = np.linspace(0, 1, len(shares) + 1)
+            ax.stairs(
+                100 * shares, edges, color=shade, linewidth=1.5, label=f"{epochs[place]} epochs"
+            )
+        ax.set_yscale("log")
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.set_ylim(bottom=0.05)
+        ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
+        ax.set_title(variant_name(arm), loc="left")
+    for ax in axes[-1]:
+        ax.set_xlabel(r"mask probability $\sigma(m)$")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("weights (%)")
+    legend_below(figure, axes, 3)
+    return figure

@@ -1,0 +1,111 @@
+"""What an iteration costs, and how the cost grows (the chapter on speed)."""
+
+import math
+from collections.abc import Mapping
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dltlib.figures.accuracy import density_axis, legend_below, percent
+from dltlib.figures.styles import BLACK, BLUE, DASHED, GREY, ORANGE, VERMILION, WIDTH, Style, look
+
+WAYS: dict[str, Style] = {
+    "engine": Style(BLUE),
+    "plain": Style(VERMILION),
+    "plain, fused": Style(ORANGE, DASHED),
+}
+_WAY_NAMES = {
+    "engine": "this library",
+    "plain": "plain loop",
+    "plain, fused": "plain loop, fused Adam",
+}
+
+
+@look
+def cost_curves(times: pd.DataFrame) -> Figure:
+    """Milliseconds per replica and iteration against density, both on log axes, way by way.
+
+    ``times`` has the columns way, density, low, median and high, as `bench.times` gives them; the
+    bands are from low to high.
+    """
+    figure, ax = pyplot.subplots(figsize=(WIDTH, 4.2))
+    for way, drawn in WAYS.items():
+        rows = times[times["way"] == way].sort_values("density", ascending=False)
+        _cost_line(ax, 100 * rows["density"], rows, drawn, _WAY_NAMES[way])
+    ax.set_yscale("log")
+    _plain_ticks(ax.yaxis, times["low"].min(), times["high"].max())
+    density_axis(ax)
+    ax.set_ylabel("ms per replica and iteration")
+    legend_below(figure, ax, 3)
+    return figure
+
+
+@look
+def growth_panels(replicas: pd.DataFrame, widths: pd.DataFrame) -> Figure:
+    """How the cost of a replica's iteration grows: by number of replicas, and by width.
+
+    Both are tables as `bench.times` gives them; each round is a line, its density in the legend.
+    """
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 4.0))
+    for rows, column, ax in ((replicas, "replicas", left), (widths, "width", right)):
+        for (way, number), own in rows.groupby(["way", "round"], sort=False):
+            drawn = WAYS[way]._replace(dashes=() if number == 0 else DASHED)
+            kind = "dense" if number == 0 else f"{percent(own['density'].mean())} left"
+            own = own.sort_values(column)
+            _cost_line(ax, own[column], own, drawn, f"{_WAY_NAMES[way]}, {kind}")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        places = sorted(rows[column].unique())
+        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.minorticks_off()
+        _plain_ticks(ax.yaxis, rows["low"].min(), rows["high"].max())
+    left.set_xlabel("replicas at once")
+    right.set_xlabel("width of the hidden layers")
+    left.set_ylabel("ms per replica and iteration")
+    legend_below(figure, (left, right), 2)
+    return figure
+
+
+def _cost_line(ax: Axes, places: pd.Series, rows: pd.DataFrame, drawn: Style, label: str) -> None:
+    (line,) = ax.plot(
+        places, rows["median"], "o-", color=drawn.color, markersize=4, label=label
+    )  # fmt: skip
+    if drawn.dashes:
+        line.set_dashes(drawn.dashes)
+    ax.fill_between(places, rows["low"], rows["high"], color=drawn.color, alpha=0.15, linewidth=0)
+
+
+def _plain_ticks(axis: matplotlib.axis.Axis, low: float, high: float) -> None:
+    """1, 2 and 5 times powers of ten, as people write them."""
+    scale = 10.0 ** np.arange(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [base * step for base in scale for step in (1, 2, 5) if low <= base * step <= high]
+    axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.set_minor_locator(matplotlib.ticker.NullLocator())
+
+
+@look
+def conv_bars(panels: Mapping[str, pd.DataFrame]) -> Figure:
+    """Ways to train a convolutional network: how many times faster than the plain loop each is.
+
+    A panel for each title; its table has the columns way, low, median and high (ratios, as
+    `bench.ratios` gives them).
+    """
+    longest = max(map(len, panels.values()))
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(WIDTH, 1.2 + 0.42 * longest), sharey=True, squeeze=False
+    )
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        rows = rows.iloc[::-1]
+        colors = [BLUE if way == "engine" else GREY for way in rows["way"]]
+        spread = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
+        names = [_WAY_NAMES.get(way, way) for way in rows["way"]]
+        ax.barh(names, rows["median"], color=colors, xerr=spread, ecolor=BLACK, height=0.65)
+        ax.axvline(1, color=BLACK, linewidth=1)
+        ax.set_title(title, loc="left")
+        ax.grid(visible=False, axis="y")
+    figure.supxlabel("times faster than the plain loop", fontsize=11)
+    return figure

@@ -1,0 +1,122 @@
+"""The look that all figures share: fonts and grid, and each arm's colour, dashes and name."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import matplotlib
+import seaborn as sns
+
+WIDTH = 6.4
+"""Inches. A figure as wide as the text; narrower than it could be, so that a phone, which scales
+it to its own width, still shows letters that can be read."""
+
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+GREY, BLACK, BROWN = "#7F7F7F", "#1A1A1A", "#8C5A2B"
+
+_FONTS = {
+    "font.size": 11,
+    "axes.labelsize": 11,
+    "axes.titlesize": 11,
+    "legend.fontsize": 10.5,
+    "legend.title_fontsize": 10.5,
+    "xtick.labelsize": 10.5,
+    "ytick.labelsize": 10.5,
+}
+look = matplotlib.rc_context(
+    {
+        **sns.plotting_context("notebook"),
+        **sns.axes_style("whitegrid"),
+        **_FONTS,
+        "grid.color": "#E6E6E6",
+        "axes.edgecolor": "#8C8C8C",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "lines.linewidth": 1.8,
+        "legend.frameon": False,
+        "figure.constrained_layout.use": True,
+    }
+)
+"""Decorator of every function that draws: the book's fonts, grid and lines, for its time only."""
+
+
+class Style(NamedTuple):
+    """How an arm is drawn. ``dashes`` are on and off lengths in points; empty for a solid line."""
+
+    color: str
+    dashes: tuple[float, ...] = ()
+
+
+DASHED, DOTTED = (4, 1.8), (1.2, 1.6)
+
+# By the part of the arm's name that is not standard (section 1): criterion, mask-1 or mask-0
+# action; for supermasks by their source. The standard ticket, large_final/rewind/zero, is blue
+# wherever it appears, under whichever name.
+STYLES: dict[str, Style] = {
+    "large_final": Style(BLUE),
+    "small_final": Style(BLUE, DASHED),
+    "large_init": Style(ORANGE),
+    "small_init": Style(ORANGE, DASHED),
+    "large_init_large_final": Style(GREEN),
+    "small_init_small_final": Style(GREEN, DASHED),
+    "magnitude_increase": Style(VERMILION),
+    "movement": Style(PURPLE),
+    "random": Style(GREY, DOTTED),
+    "large_final_same_sign": Style(SKY),
+    "large_final_diff_sign": Style(SKY, DASHED),
+    "magnitude_increase_same_sign": Style(VERMILION, DASHED),
+    "snip": Style(BROWN),
+    "grad": Style(BROWN, DASHED),
+    "reinit": Style(VERMILION),
+    "signed_reinit": Style(GREEN),
+    "reshuffle": Style("#F0A36B", DASHED),
+    "signed_reshuffle": Style("#5CCBA9", DASHED),
+    "constant": Style("#8A3A00", DOTTED),
+    "signed_constant": Style("#00513B", DOTTED),
+    "freeze_init": Style(ORANGE),
+    "variant_1": Style(GREEN),
+    "variant_2": Style(PURPLE),
+    "move_to_zero": Style(VERMILION, DOTTED),
+    "trained": Style(BLACK, DASHED),
+}
+LEARNED: dict[str, Style] = {
+    "learned/initial/plain": Style(PURPLE, DASHED),
+    "learned/initial/rescaled": Style(PURPLE),
+    "learned/constant/plain": Style(GREEN, DASHED),
+    "learned/constant/rescaled": Style(GREEN),
+}
+
+
+def as_learned(arm: str) -> str:
+    """Masks learned with the identity as gradient are drawn as their like without it."""
+    return arm.replace("learned_identity/", "learned/")
+
+
+def style(arm: str) -> Style:
+    """The arm's colour and dashes, the same in every figure of the book; black if it has none."""
+    if as_learned(arm) in LEARNED:
+        return LEARNED[as_learned(arm)]
+    parts = arm.split("/")
+    special = [part for part in parts[1:] if part not in ("rewind", "zero") and part in STYLES]
+    if parts[-1] in ("plain", "rescaled"):  # a supermask: constant names its values there
+        special = []
+    return STYLES.get(special[0] if special else parts[0], Style(BLACK))
+
+
+def labels(arms: Sequence[str]) -> dict[str, str]:
+    """A short label for each arm: the parts of its name that are not the same for all.
+
+    >>> labels(["large_final/rewind/zero", "large_final/reinit/zero"])["large_final/reinit/zero"]
+    'reinit'
+    """
+    names = [arm.split("/") for arm in arms]
+    length = max(map(len, names), default=0)
+    same = [
+        len({name[place : place + 1][0] for name in names if place < len(name)}) == 1
+        for place in range(length)
+    ]
+    short = {
+        arm: " / ".join(part for place, part in enumerate(name) if not same[place])
+        for arm, name in zip(arms, names, strict=True)
+    }
+    return {arm: label or arm.split("/")[0] for arm, label in short.items()}
