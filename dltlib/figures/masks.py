@@ -108,8 +108,8 @@ def epoch_curves(
         _draw_over_epochs(ax, known, marker=".")
         if trained and title in trained:
             draw_dense(ax, trained[title], "trained weights")
-        if window is not None:
-            ax.set_ylim(window)
+        low, high = window or ax.get_ylim()
+        ax.set_ylim(max(low, 0), min(high, 100))  # an interval of two seeds may reach further
         ax.set_title(title, loc="left")
         ax.set_ylabel("test accuracy (%)")
     axes[-1, 0].set_xlabel("epochs of learning the mask")
