@@ -45,7 +45,8 @@ class Checkpoint:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             found, checkpoint.round = state["plan"], state["round"]
-            checkpoint.seconds, checkpoint.iterations = state["seconds"], state["iterations"]
+            checkpoint.seconds = state["seconds"]
+            checkpoint.iterations = state.get("iterations", 0)  # older ones do not say
             checkpoint.finished, checkpoint.rows = state["finished"], state["rows"]
         except Exception as error:  # a cut file fails in many ways
             raise UserError(

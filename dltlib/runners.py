@@ -291,6 +291,10 @@ def run_criterion_masks(
     dense = networks.initial_weights(network, seeds, device)
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
     gradient = _Once(lambda: training.loss_gradient(network, dense, dataset.train))
+    by_source: dict[str, list[Replica]] = {}
+    for replica in shard:
+        by_source.setdefault(parse_criterion_mask(replica.arm).source, []).append(replica)
+    final = [weight.to(device) for weight in checkpoint.layers("final")]
     for round_ in range(checkpoint.round + 1, plan.rounds + 1):
         rows: Rows = []
         if round_ == 0:
@@ -300,9 +304,7 @@ def run_criterion_masks(
             final = outcome.weights
             trained = [Replica("trained", seed) for seed in seeds]
             rows += _rows(trained, 0, full, outcome, range(len(seeds)))
-        else:
-            final = [weight.to(device) for weight in checkpoint.layers("final")]
-        for source in sorted({parse_criterion_mask(replica.arm).source for replica in shard}):
+        for source, own in sorted(by_source.items()):
             masks = next_masks(
                 plan,
                 network,
@@ -314,7 +316,6 @@ def run_criterion_masks(
                 full,
                 lambda layer: gradient()[layer],
             )
-            own = [one for one in shard if parse_criterion_mask(one.arm).source == source]
             rows += _tested_masks(network, dataset, dense, masks, seeds, own, round_)
             progress(len(own), math.nan, round_)
         checkpoint.save(round_, rows, {"final": final}, {}, round_ == plan.rounds)

@@ -18,6 +18,7 @@ from dltlib.figures.accuracy import (
     density_axis,
     draw_curves,
     draw_dense,
+    finish_panels,
     lead,
     legend_below,
     nearest_round,

@@ -238,6 +238,23 @@ def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
     ax.set_xlabel(label)
 
 
+def finish_panels(
+    figure: Figure, axes: np.ndarray, titles: Iterable[str], ylabel: str, columns: int
+) -> None:
+    """What panels against density share, once their lines are drawn: titles, axes, one legend.
+
+    ``axes`` are ``[panel, 1]``, from top to bottom; only the last names its densities.
+    """
+    for ax, title in zip(axes[:, 0], titles, strict=True):
+        ax.legend().remove()
+        ax.set_title(title, loc="left")
+        ax.set_ylabel(ylabel)
+        density_axis(ax)
+    for ax in axes[:-1, 0]:
+        ax.set_xlabel("")
+    legend_below(figure, axes, columns)
+
+
 def _data_lines(ax: Axes) -> list:
     return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
 

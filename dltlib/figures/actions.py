@@ -17,6 +17,7 @@ from dltlib.figures.accuracy import (
     density_axis,
     draw_curves,
     draw_dense,
+    finish_panels,
     known_arms,
     lead,
     legend_below,
@@ -180,16 +181,10 @@ def lead_curves(
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(WIDTH, 1.0 + 2.6 * len(panels)), sharex=True, squeeze=False
     )
-    for ax, (title, chosen) in zip(axes[:, 0], panels.items(), strict=True):
+    for ax, chosen in zip(axes[:, 0], panels.values(), strict=True):
         draw_curves(ax, curves(leads, chosen, "lead"), names)
         ax.axhline(0, color=style(reference).color, linewidth=1.2, label=names[reference])
-        ax.legend().remove()
-        ax.set_title(title, loc="left")
-        ax.set_ylabel("points")
-        density_axis(ax)
-    for ax in axes[:-1, 0]:
-        ax.set_xlabel("")
-    legend_below(figure, axes, columns)
+    finish_panels(figure, axes, panels, "points", columns)
     return figure
 
 
@@ -223,17 +218,11 @@ def accuracy_panels(
     figure, axes = pyplot.subplots(
         len(tables), 1, figsize=(WIDTH, 0.9 + 2.5 * len(tables)), squeeze=False
     )
-    for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
+    for ax, table in zip(axes[:, 0], tables.values(), strict=True):
         known = curves(table, arms)
         draw_curves(ax, known, labels(list(known["arm"].unique())))
         draw_dense(ax, dense_baseline(table))
-        ax.legend().remove()
-        ax.set_title(title, loc="left")
-        ax.set_ylabel("test accuracy (%)")
-        density_axis(ax)
-    for ax in axes[:-1, 0]:
-        ax.set_xlabel("")
-    legend_below(figure, axes, columns)
+    finish_panels(figure, axes, tables, "test accuracy (%)", columns)
     return figure
 
 

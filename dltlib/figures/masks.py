@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from dltlib import claims
 from dltlib.figures.accuracy import (
     curves,
-    density_axis,
     draw_curves,
     draw_dense,
+    finish_panels,
     known_arms,
     legend_below,
 )
@@ -70,21 +70,15 @@ def mask_curves(
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(WIDTH, 1.3 + 3.0 * len(panels)), sharex=True, squeeze=False
     )
-    for ax, (title, arms) in zip(axes[:, 0], panels.items(), strict=True):
+    for ax, arms in zip(axes[:, 0], panels.values(), strict=True):
         known = curves(table, arms)
         draw_curves(ax, known, {arm: arm.split("/")[0] for arm in known["arm"].unique()})
         if "trained" in set(table["arm"]):
             trained = 100 * table.loc[table["arm"] == "trained", "test_accuracy"].mean()
             ax.axhline(trained, color=BLACK, linewidth=1.2, linestyle="--", label="trained network")
         ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
-        ax.legend().remove()
-        ax.set_title(title, loc="left")
-        ax.set_ylabel("test accuracy (%)")
         ax.set_ylim(0, 102)
-        density_axis(ax)
-    for ax in axes[:-1, 0]:
-        ax.set_xlabel("")
-    legend_below(figure, axes, columns)
+    finish_panels(figure, axes, panels, "test accuracy (%)", columns)
     return figure
 
 
