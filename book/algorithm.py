@@ -48,7 +48,7 @@ print(f"In effect: seeds {seeds}, {rounds} rounds, {epochs} epochs a training.")
 # %%
 import torch
 
-from dltlib import datasets, figures, networks, page, pruning, training
+from dltlib import datasets, figures, networks, page, pruning, runs, training
 
 digits = datasets.load("digits")
 network = networks.build("fc", digits.input_shape)
@@ -206,12 +206,12 @@ page.show(
 # rounds. Since all that looks random is drawn from the seed and nothing else, it gives what our loop gave, to the last digit.
 
 # %%
-from dltlib import experiments, plans
+from dltlib import experiments
 
 change = {"seeds": seed_count, "rounds": rounds, "epochs": epochs}
 arms = ["large_final", "random"]
-plan = plans.plan("criteria", "fc", "tiny", arms=arms, **change)
-table = experiments.table(plan)  # one row for each arm, seed and round
+plan = experiments.plan("criteria", "fc", "tiny", arms=arms, **change)
+table = runs.table(plan)  # one row for each arm, seed and round
 
 ours = table[(table["arm"] == "large_final/rewind/zero") & (table["round"] == rounds)]
 same = ours["test_accuracy"].tolist() == outcome.early_test.tolist()
@@ -309,7 +309,7 @@ import pandas as pd
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
 rows = {}
 for name, title in (("fc", "FC"), ("conv2", "Conv2"), ("conv4", "Conv4"), ("conv6", "Conv6")):
-    paper = plans.plan("criteria", name, "paper")
+    paper = experiments.plan("criteria", name, "paper")
     built = networks.build(name, SHAPES[paper.dataset])
     left = sum(
         pruning.kept_count(layer.weight_count, paper.keep_rate(layer.role) ** paper.rounds)
@@ -318,7 +318,7 @@ for name, title in (("fc", "FC"), ("conv2", "Conv2"), ("conv4", "Conv4"), ("conv
     rates = ([paper.keep_conv] if built.channels else []) + [paper.keep_dense, paper.keep_output]
     rows[title] = {
         "convolutions": ", ".join(map(str, built.channels)) or "none",
-        "dense layers": ", ".join(map(str, (*built.hidden, networks.CLASSES))),
+        "dense layers": ", ".join(map(str, (*built.hidden, built.classes))),
         "weights": f"{built.weight_count:,}",
         "kept a round (%)": " / ".join(f"{100 * rate:.0f}" for rate in rates),
         f"left after {paper.rounds} (%)": f"{100 * left / built.weight_count:.2f}",

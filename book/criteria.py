@@ -35,11 +35,11 @@ import math
 
 import numpy as np
 
-from dltlib import claims, criteria, figures, page, plans, records
+from dltlib import catalogue, claims, criteria, experiments, figures, page, records, runs
 
 record = records.read(f"criteria-{network}-{preset}")
 table, plan = record.table, record.plan
-paper = plans.plan("criteria", network, "paper")
+paper = experiments.plan("criteria", network, "paper")
 weights = records.read_arrays(f"criteria-{network}-{preset}")
 initial, final = weights[f"weights/{layer}"]
 source = record.provenance()
@@ -230,7 +230,7 @@ def lead_over_random(name):
     return claims.interval(measure - claims.ticket("criteria", random)(looked))
 
 
-leads = {name: lead_over_random(name) for name in criteria.PAPER if name != "random"}
+leads = {name: lead_over_random(name) for name in catalogue.CRITERIA if name != "random"}
 better = sorted((name for name in leads if leads[name].low > 0), key=lambda name: -leads[name].mean)
 worse = sorted((name for name in leads if leads[name].high < 0), key=lambda name: leads[name].mean)
 unclear = [name for name in leads if name not in better + worse]
@@ -464,8 +464,8 @@ def large_sum(evidence):
 
 
 arms = ["large_final", "large_sum", "random"]
-trial = plans.plan("criteria", arms=arms, rounds=8, epochs=6)
-mine = experiments.table(trial)
+trial = experiments.plan("criteria", arms=arms, rounds=8, epochs=6)
+mine = runs.table(trial)
 print(len(mine), "rows, one for each arm, seed and round")
 
 # %% tags=["hide-input"]

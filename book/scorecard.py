@@ -28,7 +28,7 @@ import math
 import pandas as pd
 from IPython.display import Markdown, display
 
-from dltlib import claims, experiments, figures, page, plans, records
+from dltlib import claims, experiments, figures, page, records, runs
 
 results = claims.scorecard()
 by_place = {(result.claim, result.network): result for result in results}
@@ -364,7 +364,7 @@ for limits in (claims.THRESHOLDS, strict):
 # anew, and judges signs-3 by them. Three seeds are the fewest for a verdict; try two, or five.
 
 # %%
-plan = plans.plan(
+plan = experiments.plan(
     "signs",
     preset="tiny",
     arms=("large_final/signed_constant/zero", "large_final/reinit/zero"),
@@ -372,7 +372,7 @@ plan = plans.plan(
     rounds=6,
     epochs=4,
 )
-path = experiments.run(plan)
+path = runs.run(plan)
 trained = {("signs", "fc"): records.read(plan.name, path.parent)}
 
 result = claims.judge("signs-3", trained)

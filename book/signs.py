@@ -48,7 +48,7 @@ at_density = 0.05  # the share of weights left at which the text compares arms
 # %% tags=["remove-input"]
 import pandas as pd
 
-from dltlib import claims, figures, page, plans, records
+from dltlib import claims, experiments, figures, page, records, runs
 
 REWIND = "large_final/rewind/zero"
 NEW_VALUES = ("reinit", "reshuffle", "constant")
@@ -262,7 +262,7 @@ results = [
     for name in ("signs-1", "signs-2", "signs-3")
 ]
 page.glue(
-    paper_epochs=plans.plan("signs", preset="paper").epochs,
+    paper_epochs=experiments.plan("signs", preset="paper").epochs,
     own_epochs=record.plan["epochs"],
     **{f"verdict_{one.claim.replace('-', '_')}": one.verdict for one in results},
     **{f"weakest_{one.claim.replace('-', '_')}": one.weakest.name for one in results},
@@ -339,7 +339,7 @@ else:
 from dltlib import experiments
 
 arms = [f"large_final/{action}/zero" for action in actions.MASK1_ACTIONS]
-plan = plans.plan(
+plan = experiments.plan(
     "signs",
     network="fc",
     preset="tiny",
@@ -349,7 +349,7 @@ plan = plans.plan(
     epochs=5,
     keep_dense=0.7,
 )
-live = experiments.table(plan)
+live = runs.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
 shown = accuracy.loc[arms].rename(index=figures.labels(arms))
 page.table(

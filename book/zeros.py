@@ -52,7 +52,7 @@ at_density = 0.05  # the share of weights left at which the text compares arms
 import pandas as pd
 from scipy import stats
 
-from dltlib import claims, figures, page, plans, records
+from dltlib import claims, experiments, figures, page, records, runs
 
 ZERO = "large_final/rewind/zero"
 FROZEN, VARIANT_1, VARIANT_2, TO_ZERO = (
@@ -384,7 +384,7 @@ page.glue(
 evidence = {("zeros", "fc"): record, ("criteria", "fc"): criteria_record}
 results = [claims.judge(name, evidence, "fc") for name in claims.CLAIMS if name.startswith("zeros")]
 page.glue(
-    zeros_paper_epochs=plans.plan("zeros", preset="paper").epochs,
+    zeros_paper_epochs=experiments.plan("zeros", preset="paper").epochs,
     zeros_own_epochs=record.plan["epochs"],
     **{f"verdict_{one.claim.replace('-', '_')}": one.verdict for one in results},
     **{f"weakest_{one.claim.replace('-', '_')}": one.weakest.name for one in results},
@@ -463,7 +463,7 @@ else:
 from dltlib import experiments
 
 arms = [f"large_final/rewind/{action}" for action in actions.MASK0_ACTIONS]
-plan = plans.plan(
+plan = experiments.plan(
     "zeros",
     network="fc",
     preset="tiny",
@@ -473,7 +473,7 @@ plan = plans.plan(
     epochs=5,
     keep_dense=0.7,
 )
-live = experiments.table(plan)
+live = runs.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
 shown = accuracy.loc[arms].rename(index=figures.labels(arms))
 page.table(
@@ -486,8 +486,8 @@ page.table(
 # And what do the nine criteria prune? One round is enough to see.
 
 # %% tags=["nbval-ignore-output"]
-plan = plans.plan("criteria", preset="tiny", seeds=2, rounds=1, epochs=5)
-one = experiments.table(plan)
+plan = experiments.plan("criteria", preset="tiny", seeds=2, rounds=1, epochs=5)
+one = runs.table(plan)
 one = one[one["round"] == 1].groupby("arm").mean(numeric_only=True)
 moving = 100 * one.loc[[*plan.arms], ["pruned_shrunk_share", "shrunk_share"]]
 moving.columns = ["of those pruned", "of all"]

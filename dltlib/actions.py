@@ -1,7 +1,11 @@
 """Mask-1 and mask-0 actions: what kept and pruned weights start from (sections 3 and 4).
 
-Actions work on one layer of one replica; ``names`` name their randomness. A new action is one
-decorated function.
+An action is a function from the history of one layer, over R replicas, whose ``mask`` is what is
+kept in this round, to a value for each weight. A new mask-1 action is one decorated function, a
+new mask-0 action one `Mask0Action`, here or in a module of your own.
+
+Late rewinding is an arm: after any mask-1 action, ``@K`` puts the weights at iteration K of the
+dense training in the place of w_i, as in ``large_final/rewind@500/zero`` (Frankle et al. 2020).
 """
 
 from collections.abc import Callable
@@ -12,88 +16,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dltlib import networks, randomness
-from dltlib.errors import UserError
-from dltlib.networks import Layer
+from dltlib.history import History, split_iteration
+from dltlib.registry import Registry
 
-# (layer, w_i, mask, names) -> values of the layer's shape; only those under the mask are used.
-Mask1Action = Callable[[Layer, Tensor, Tensor, tuple[object, ...]], Tensor]
-MASK1_ACTIONS: dict[str, Mask1Action] = {}
-
-
-def mask1_action(action: Mask1Action) -> Mask1Action:
-    """Register the decorated function under its own name."""
-    MASK1_ACTIONS[action.__name__] = action
-    return action
-
-
-def find_mask1(name: str) -> Mask1Action:
-    """The mask-1 action of that name, or a `UserError` that lists them all."""
-    if name not in MASK1_ACTIONS:
-        raise UserError(f"unknown mask-1 action {name!r}: choose one of {', '.join(MASK1_ACTIONS)}")
-    return MASK1_ACTIONS[name]
+Values = Callable[[History], Float[Tensor, "replica *shape"]]
+Choice = Callable[[History], Bool[Tensor, "replica *shape"]]
 
 
 def signs(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """+1 or -1; zero counts as positive, so that a sign never makes a weight vanish."""
     return torch.where(torch.signbit(values), -1.0, 1.0)
-
-
-def _permute(values: Float[Tensor, " n"], *names: object) -> Float[Tensor, " n"]:
-    order = torch.randperm(values.numel(), generator=randomness.generator(*names))
-    return values[order.to(values.device)]
-
-
-@mask1_action
-def rewind(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """The weights start where they were drawn."""
-    return initial
-
-
-@mask1_action
-def reinit(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """New draws from the layer's original distribution."""
-    return networks.draw(layer, *names, "reinit").to(initial.device)
-
-
-@mask1_action
-def reshuffle(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """The kept initial values, permuted among the kept positions."""
-    values = initial.clone()
-    values[mask] = _permute(initial[mask], *names, "reshuffle", layer.name)
-    return values
-
-
-@mask1_action
-def constant(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """Plus or minus the initial standard deviation, the kept signs permuted."""
-    values = signs(initial)
-    values[mask] = _permute(values[mask], *names, "constant", layer.name)
-    return values * layer.initial_deviation
-
-
-@mask1_action
-def signed_reinit(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """New magnitudes from the original distribution, every sign as in w_i."""
-    return reinit(layer, initial, mask, names).abs() * signs(initial)
-
-
-@mask1_action
-def signed_reshuffle(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """The kept values permuted among the kept positions of their own sign.
-
-    So both the signs and the values of the layer (as a multiset) stay what they were.
-    """
-    values = initial.clone()
-    for sign, group in (("-", torch.signbit(initial)), ("+", ~torch.signbit(initial))):
-        kept = mask & group
-        values[kept] = _permute(initial[kept], *names, "signed_reshuffle", layer.name, sign)
-    return values
-
-
-@mask1_action
-def signed_constant(layer: Layer, initial: Tensor, mask: Tensor, names: tuple) -> Tensor:
-    """Plus or minus the initial standard deviation, every sign as in w_i."""
-    return signs(initial) * layer.initial_deviation
 
 
 def moved_towards_zero(
@@ -103,74 +35,155 @@ def moved_towards_zero(
     return final.abs() < initial.abs()
 
 
+# --- mask-1 actions -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mask1Action:
+    """What kept weights start from: of ``values``, only those under the mask are used."""
+
+    name: str
+    values: Values
+
+
+MASK1_ACTIONS: Registry[Mask1Action] = Registry("mask-1 action")
+
+
+def mask1_action(values: Values) -> Values:
+    """Register the decorated function under its own name."""
+    MASK1_ACTIONS.add(Mask1Action(values.__name__, values))
+    return values
+
+
+@mask1_action
+def rewind(history: History) -> Float[Tensor, "replica *shape"]:
+    """The weights start where they were drawn."""
+    return history.initial
+
+
+@mask1_action
+def reinit(history: History) -> Float[Tensor, "replica *shape"]:
+    """New draws from the layer's original distribution."""
+    return history.draw(lambda seed: networks.draw(history.layer, seed, history.round, "reinit"))
+
+
+@mask1_action
+def reshuffle(history: History) -> Float[Tensor, "replica *shape"]:
+    """The kept initial values, permuted among the kept positions."""
+    return _permute(history.initial, history.mask, history, "reshuffle")
+
+
+@mask1_action
+def constant(history: History) -> Float[Tensor, "replica *shape"]:
+    """Plus or minus the initial standard deviation, the kept signs permuted."""
+    permuted = _permute(signs(history.initial), history.mask, history, "constant")
+    return permuted * history.layer.initial_deviation
+
+
+@mask1_action
+def signed_reinit(history: History) -> Float[Tensor, "replica *shape"]:
+    """New magnitudes from the original distribution, every sign as in w_i."""
+    return reinit(history).abs() * signs(history.initial)
+
+
+@mask1_action
+def signed_reshuffle(history: History) -> Float[Tensor, "replica *shape"]:
+    """The kept values permuted among the kept positions of their own sign.
+
+    So both the signs and the values of the layer (as a multiset) stay what they were.
+    """
+    negative, values = torch.signbit(history.initial), history.initial
+    for sign, having in (("-", negative), ("+", ~negative)):
+        values = _permute(values, history.mask & having, history, "signed_reshuffle", sign)
+    return values
+
+
+@mask1_action
+def signed_constant(history: History) -> Float[Tensor, "replica *shape"]:
+    """Plus or minus the initial standard deviation, every sign as in w_i."""
+    return signs(history.initial) * history.layer.initial_deviation
+
+
+def _permute(
+    values: Float[Tensor, "replica *shape"],
+    among: Bool[Tensor, "replica *shape"],
+    history: History,
+    purpose: str,
+    *names: str,
+) -> Float[Tensor, "replica *shape"]:
+    """The values with those chosen by ``among`` permuted, each replica by a draw of its own."""
+    result = values.clone()
+    for permuted, value, chosen, seed in zip(result, values, among, history.seeds, strict=True):
+        source = randomness.generator(seed, history.round, purpose, history.layer.name, *names)
+        order = torch.randperm(int(chosen.sum()), generator=source)
+        permuted[chosen] = value[chosen][order.to(values.device)]
+    return result
+
+
+# --- mask-0 actions -----------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Mask0Action:
     """What becomes of pruned weights (frozen), and, for variant_2, of some kept ones.
 
-    ``pruned`` gives the frozen values from (w_i, w_f). ``kept_to_zero``: kept weights that moved
-    towards zero start from zero. ``own_mask``: the action decides the mask itself, from
-    (w_i, w_f, mask), and the criterion is not asked.
+    ``pruned`` gives the frozen values. ``zeroed`` says which kept weights start from zero.
+    ``kept`` decides the mask in the criterion's place; its history's mask is what was not pruned
+    before.
     """
 
     name: str
-    pruned: Callable[[Tensor, Tensor], Tensor]
-    kept_to_zero: bool = False
-    own_mask: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    pruned: Values
+    zeroed: Choice | None = None
+    kept: Choice | None = None
 
 
-def _zero(initial: Tensor, final: Tensor) -> Tensor:
-    return torch.zeros_like(initial)
+MASK0_ACTIONS: Registry[Mask0Action] = Registry("mask-0 action")
 
 
-def _initial(initial: Tensor, final: Tensor) -> Tensor:
-    return initial
+def _shrunk(history: History) -> Bool[Tensor, "replica *shape"]:
+    return moved_towards_zero(history.initial, history.final)
 
 
-def _zero_if_it_shrank(initial: Tensor, final: Tensor) -> Tensor:
+def _zero(history: History) -> Float[Tensor, "replica *shape"]:
+    return torch.zeros_like(history.initial)
+
+
+def _initial(history: History) -> Float[Tensor, "replica *shape"]:
+    return history.initial
+
+
+def _zero_if_it_shrank(history: History) -> Float[Tensor, "replica *shape"]:
     # Also right in later rounds: a weight frozen at 0 still counts as shrunk, one frozen at w_i
     # as not.
-    return initial.masked_fill(moved_towards_zero(initial, final), 0.0)
+    return history.initial.masked_fill(_shrunk(history), 0.0)
 
 
-def _drop_what_shrank(initial: Tensor, final: Tensor, mask: Tensor) -> Tensor:
-    return mask & ~moved_towards_zero(initial, final)
+def _what_did_not_shrink(history: History) -> Bool[Tensor, "replica *shape"]:
+    return history.mask & ~_shrunk(history)
 
 
-MASK0_ACTIONS: dict[str, Mask0Action] = {
-    action.name: action
-    for action in (
-        Mask0Action("zero", _zero),
-        Mask0Action("freeze_init", _initial),
-        Mask0Action("variant_1", _zero_if_it_shrank),
-        Mask0Action("variant_2", _zero_if_it_shrank, kept_to_zero=True),
-        Mask0Action("move_to_zero", _zero, own_mask=_drop_what_shrank),
-    )
-}
+for _action in (
+    Mask0Action("zero", _zero),
+    Mask0Action("freeze_init", _initial),
+    Mask0Action("variant_1", _zero_if_it_shrank),
+    Mask0Action("variant_2", _zero_if_it_shrank, zeroed=_shrunk),
+    Mask0Action("move_to_zero", _zero, kept=_what_did_not_shrink),
+):
+    MASK0_ACTIONS.add(_action)
 
 
-def find_mask0(name: str) -> Mask0Action:
-    """The mask-0 action of that name, or a `UserError` that lists them all."""
-    if name not in MASK0_ACTIONS:
-        raise UserError(f"unknown mask-0 action {name!r}: choose one of {', '.join(MASK0_ACTIONS)}")
-    return MASK0_ACTIONS[name]
+# --- both ---------------------------------------------------------------------------------------
 
 
-def start_values(
-    layer: Layer,
-    initial: Float[Tensor, "*shape"],
-    final: Float[Tensor, "*shape"],
-    mask: Bool[Tensor, "*shape"],
-    mask1: str,
-    mask0: str,
-    names: tuple[object, ...],
-) -> Float[Tensor, "*shape"]:
-    """What one replica's layer starts the next training from (steps 2 and 3 of the algorithm).
+def start_values(history: History, mask1: str, mask0: str) -> Float[Tensor, "replica *shape"]:
+    """What a layer starts the next training from (steps 2 and 3 of the algorithm).
 
     Weights under the mask will be trained; the others keep exactly the value given here.
-    ``names`` (seed, round, ...) name the draws.
     """
-    action = find_mask0(mask0)
-    kept = find_mask1(mask1)(layer, initial, mask, names)
-    if action.kept_to_zero:
-        kept = kept.masked_fill(moved_towards_zero(initial, final), 0.0)
-    return torch.where(mask, kept, action.pruned(initial, final))
+    name, iteration = split_iteration(mask1)
+    action = MASK0_ACTIONS.find(mask0)
+    kept = MASK1_ACTIONS.find(name).values(history.since(iteration))
+    if action.zeroed:
+        kept = kept.masked_fill(action.zeroed(history), 0.0)
+    return torch.where(history.mask, kept, action.pruned(history))

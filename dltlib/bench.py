@@ -32,19 +32,23 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from dltlib import (
+    catalogue,
     datasets,
     experiments,
+    files,
     networks,
     parallel,
     paths,
-    plans,
+    processor,
     records,
-    runners,
+    runs,
     training,
 )
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset, Split
 from dltlib.errors import UserError
+from dltlib.history import Past
+from dltlib.kinds import tickets as ticket_kind
 from dltlib.networks import Network
 from dltlib.training import Masks, Settings, Weights
 
@@ -310,20 +314,20 @@ def tickets(
 
     The masks are made in one shot, from one epoch of dense training; the weights are rewound.
     """
-    plan = plans.plan("criteria", "fc", "paper")
+    plan = experiments.plan("criteria", "fc", "paper")
     dense = networks.initial_weights(network, range(seeds))
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
-    final = training.train(network, dataset, dense, full, range(seeds), settings).weights
-    arms = [plans.parse_arm(arm) for arm in plan.arms]
-    place = torch.arange(seeds).repeat_interleave(len(arms))
-    initial, final, alive = ([layer[place] for layer in every] for every in (dense, final, full))
+    trained = training.train(network, dataset, dense, full, range(seeds), settings).weights
+    arms = [ticket_kind.parse(arm) for arm in plan.arms]
+    seed_of = torch.arange(seeds).repeat_interleave(len(arms))
+    initial, final, alive = (
+        [layer[seed_of] for layer in every] for every in (dense, trained, full)
+    )
     for round_ in rounds:
         masks = alive
         if round_:
-            masks = runners.next_masks(
-                plan, network, arms * seeds, place.tolist(), round_, initial, final, alive,
-                lambda layer: None,
-            )  # fmt: skip
+            past = Past(network, seed_of.tolist(), round_, initial, final, alive, lambda: [])
+            masks = ticket_kind.next_masks(plan, arms * seeds, past)
         yield round_, [w * mask for w, mask in zip(initial, masks, strict=True)], masks
 
 
@@ -573,10 +577,10 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
         dict.fromkeys(
             arm
             for experiment in ("criteria", "signs", "zeros")
-            for arm in plans.find(experiment).arms
+            for arm in catalogue.EXPERIMENTS[experiment].arms
         )
     )
-    plan = plans.plan(
+    plan = experiments.plan(
         "criteria", "fc", "paper", arms=tuple(arms), seeds=1, epochs=1, rounds=size.slice_rounds,
         evaluate_every=min(100, (size.slice_images or 60_000) // 60 // 2),
     )  # fmt: skip
@@ -586,11 +590,10 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
     def look(done: int, accuracy: float, round_: int) -> None:
         looks.append((round_, done, time.perf_counter()))
 
-    checkpoint = Checkpoint.open(directory / "slice.safetensors", plan.hash())
+    path = directory / "slice.safetensors"
+    checkpoint = Checkpoint(path, plan.hash(), plan.replicas())
     begin = ended = time.perf_counter()
-    for _ in experiments.rounds(
-        plan, plan.replicas(), checkpoint, torch.device("cpu"), dataset, look
-    ):
+    for _ in runs.rounds(plan, checkpoint, torch.device("cpu"), dataset, look):
         pass
     end = time.perf_counter()
     epochs, once = [], []
@@ -686,7 +689,7 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
     The full benchmark's goes to `paths.records()`, any other's to `paths.runs()`.
     """
     target = (paths.records() if size == FULL else paths.runs()) / "bench.json"
-    records.check_writable(target.parent)
+    files.check_writable(target.parent)
     begin, started, load = time.perf_counter(), _processor_times(), os.getloadavg()[0]
     dataset, data = load_images(size)
     settings = Settings(epochs=1, learning_rate=1.2e-3)
@@ -716,7 +719,7 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
     facts = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - begin, 1),
-        "device": experiments.describe_device(torch.device("cpu")),
+        "device": processor.describe(torch.device("cpu")),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load_before": round(load, 2),
@@ -749,7 +752,7 @@ def _earlier_ratios(target: Path) -> dict[str, Any] | None:
         earlier = read(target)
     except UserError:
         return None
-    if earlier.facts["device"] != experiments.describe_device(torch.device("cpu")):
+    if earlier.facts["device"] != processor.describe(torch.device("cpu")):
         return None
     table = ratios(earlier)
     return {
@@ -763,7 +766,7 @@ def write(target: Path, facts: Mapping[str, Any], cases: Sequence[Mapping[str, A
     """Write a record of a benchmark, atomically."""
     lines = ",\n".join(json.dumps(case) for case in cases)
     text = json.dumps(dict(facts), indent=1)[:-2] + f',\n "cases": [\n{lines}\n]\n}}\n'
-    records.replace_file(target, lambda temporary: temporary.write_text(text))
+    files.replace_file(target, lambda temporary: temporary.write_text(text))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """A shard's state between rounds: one safetensors file, replaced atomically after every round.
 
 It holds the rows measured so far, the tensors that the next round needs, and keepsakes (small
-arrays that go into the record). A killed run loses the round that was under way, nothing else.
+arrays that go into the record); and it says whose they are: of which plan, of which replicas, made
+by which code on which kind of processor. A killed run loses the round that was under way, nothing
+else.
 """
 
 import json
@@ -12,50 +14,61 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 from dltlib.errors import UserError
-from dltlib.records import replace_file
+from dltlib.files import replace_file
+from dltlib.plans import Replica
 
 
 class Checkpoint:
-    """The state of one shard. ``round`` is the last finished one, -1 before the first."""
+    """The state of one shard. ``round`` is the last finished one, -1 before the first.
 
-    def __init__(self, path: Path, plan_hash: str) -> None:
-        self.path, self.plan_hash = path, plan_hash
+    Without a path it is kept in memory alone.
+    """
+
+    def __init__(self, path: Path | None, plan_hash: str, replicas: Sequence[Replica]) -> None:
+        self.path, self.plan_hash, self.replicas = path, plan_hash, list(replicas)
         self.round = -1
         self.finished = False
         self.seconds = 0.0  # of computing so far, over all resumptions
         self.iterations = 0  # replica-iterations so far, as runners report them
-        self._since = monotonic()
+        # What made the rows: `Fingerprint.as_dict`, one more entry wherever it changed.
+        self.origins: list[dict[str, Any]] = []
         self.rows: list[dict[str, Any]] = []
+        self._since = monotonic()
         self._tensors: dict[str, Tensor] = {}
 
     @classmethod
     def open(cls, path: Path, plan_hash: str) -> "Checkpoint":
-        """The checkpoint at ``path``, or a fresh one if there is none.
+        """The checkpoint at ``path``.
 
         Raises `UserError` if the file is damaged or belongs to another plan.
         """
-        checkpoint = cls(path, plan_hash)
-        if not path.exists():
-            return checkpoint
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            found, checkpoint.round = state["plan"], state["round"]
-            checkpoint.seconds = state["seconds"]
-            checkpoint.iterations = state.get("iterations", 0)  # older ones do not say
-            checkpoint.finished, checkpoint.rows = state["finished"], state["rows"]
+            rows = state["rows"]
+            # Older ones do not say which replicas they hold; their rows do.
+            replicas = state.get("replicas") or dict.fromkeys(
+                (row["arm"], row["seed"]) for row in rows if row["arm"] != "trained"
+            )
+            checkpoint = cls(path, state["plan"], [Replica(*replica) for replica in replicas])
+            checkpoint.round, checkpoint.finished = state["round"], state["finished"]
+            checkpoint.seconds, checkpoint.rows = state["seconds"], rows
+            checkpoint.iterations = state.get("iterations", 0)
+            checkpoint.origins = state.get("origins", [])
         except Exception as error:  # a cut file fails in many ways
             raise UserError(
                 f"the checkpoint {path} is damaged ({type(error).__name__}): delete it, or use "
                 "--force, to run its shard from the start"
             ) from error
-        if found != plan_hash:
+        if checkpoint.plan_hash != plan_hash:
             raise UserError(
-                f"the checkpoint {path} belongs to plan {found}, not {plan_hash}: move it away"
+                f"the checkpoint {path} belongs to plan {checkpoint.plan_hash}, not {plan_hash}: "
+                "move it away"
             )
         checkpoint._tensors = tensors
         return checkpoint
@@ -76,15 +89,19 @@ class Checkpoint:
         self.rows += map(dict, rows)
         tensors = {f"keepsake/{name}": value for name, value in self.keepsakes().items()}
         tensors |= {f"keepsake/{name}": value for name, value in keepsakes.items()}
-        if not finished:  # a finished shard needs its state no more
+        if not finished or self.path is None:  # a finished shard's file needs its state no more
             for name, values in layers.items():
                 tensors |= {
                     f"layer/{name}/{number:03d}": value.contiguous().cpu()
                     for number, value in enumerate(values)
                 }
         self._tensors = tensors
+        if self.path is None:
+            return
         state = {
             "plan": self.plan_hash,
+            "replicas": self.replicas,
+            "origins": self.origins,
             "round": round_,
             "finished": finished,
             "seconds": self.seconds,
@@ -93,11 +110,18 @@ class Checkpoint:
         }
         replace_file(self.path, lambda temporary: _write(temporary, tensors, state))
 
-    def layers(self, name: str) -> list[Tensor]:
+    def layers(self, name: str, device: torch.device | str = "cpu") -> list[Tensor]:
         """The tensors saved under ``name``, layer by layer."""
         return [
-            self._tensors[key] for key in sorted(self._tensors) if key.startswith(f"layer/{name}/")
+            self._tensors[key].to(device)
+            for key in sorted(self._tensors)
+            if key.startswith(f"layer/{name}/")
         ]
+
+    def names(self) -> set[str]:
+        """Under which names there are `layers`."""
+        parts = [key.split("/") for key in self._tensors]
+        return {"/".join(part[1:-1]) for part in parts if part[0] == "layer"}
 
     def keepsakes(self) -> dict[str, Tensor]:
         """The small arrays that go into the record."""

@@ -1,51 +1,82 @@
 """The command line: ``dltlib run``, ``status``, ``data``, ``claims``, ``bench`` and ``book``.
 
-Nothing heavy is imported before a command needs it, so that ``dltlib --help`` answers at once.
+Nothing heavy is imported before a command needs it, so that ``dltlib --help`` answers at once; what
+there is to choose from comes from the catalogue.
 """
 
 import argparse
+import dataclasses
 import os
+import signal
 import sys
+import types
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, get_args, get_type_hints
 
-from dltlib import __version__, book
+from dltlib import __version__, book, catalogue, plans
 from dltlib.errors import UserError
 
-# Option, type and help of the plan's fields that can be overridden; `plans.Plan` checks values.
-OVERRIDES: dict[str, tuple[type, str]] = {
-    "dataset": (str, "data set: digits, mnist, fashion_mnist or cifar10"),
-    "seeds": (int, "number of seeds, from 0"),
-    "rounds": (int, "pruning rounds after the dense training"),
-    "epochs": (int, "epochs of each training"),
-    "learning_rate": (float, "of Adam; for learned masks, of SGD"),
-    "batch_size": (int, "images a batch"),
-    "evaluate_every": (int, "iterations between looks at the validation split"),
-    "width": (float, "multiplies all hidden sizes of the network"),
-    "train_images": (int, "use only so many training images"),
-    "keep_conv": (float, "share of weights kept each round in convolutions"),
-    "keep_dense": (float, "share of weights kept each round in dense layers"),
-    "keep_output": (float, "share of weights kept each round in the output layer"),
-    "precision": (str, "of matrix products on a GPU: fp32, tf32 or bf16"),
-}
+
+def _overrides() -> dict[str, tuple[type, str]]:
+    """Type and help of each of a plan's fields that an option overrides."""
+    hints = get_type_hints(plans.Plan)
+    return {
+        field.name: ((get_args(hints[field.name]) or (hints[field.name],))[0], meaning)
+        for field in dataclasses.fields(plans.Plan)
+        if (meaning := field.metadata.get("meaning"))
+    }
+
+
+OVERRIDES = _overrides()
+
+
+class Ended(KeyboardInterrupt):
+    """The process was asked to end, as Ctrl-C asks, by another signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _on_signal(number: int, frame: types.FrameType | None) -> NoReturn:
+    raise Ended(number)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status (0, 2 for what the user can mend, 130)."""
+    """Run one command; returns the exit status (0, 2 for what the user can mend, 128 + signal)."""
+    asked_to_end = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    try:
+        before = {number: signal.signal(number, _on_signal) for number in asked_to_end}
+    except ValueError:  # not the main thread: signals are somebody else's
+        before = {}
     try:
         options = _parser().parse_args(arguments)
-        return options.command(options) or 0
+        status = options.command(options) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"dltlib: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         forced = "--force" in (arguments or sys.argv)
         remedy = "begins anew, as --force says" if forced else "goes on from here"
         print(f"dltlib: stopped; the same command {remedy}", file=sys.stderr)
-        return 130
+        return 128 + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:  # e.g. `dltlib status | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:  # of standard output: files of our own raise UserError
+        _drop_output()
+        print(f"dltlib: error: cannot write the output ({error.strerror})", file=sys.stderr)
+        return 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _drop_output() -> None:
+    """Nobody takes standard output: leave nothing for the interpreter to write at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,21 +97,22 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="run an experiment, or go on with one",
         description="Run an experiment, or go on where an earlier run of it stopped.",
-        epilog="Presets: tiny (digits, about a minute), cpu (the paper's data at a scale for two "
-        "cores), paper (to the letter). Any field of a preset can be overridden below.",
+        epilog=_listed("Experiments", {e.name: e.title for e in catalogue.EXPERIMENTS.values()})
+        + _listed("Presets, whose options are overridden as above", catalogue.PRESETS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    run.add_argument("experiment", help=f"{_choice(catalogue.EXPERIMENTS)}: see below")
+    run.add_argument("--network", default="fc", help=f"{_choice(catalogue.NETWORKS)} (default: fc)")
     run.add_argument(
-        "experiment",
-        help="criteria, signs, zeros, supermasks, learned_supermasks or identity_supermasks",
+        "--preset", default="tiny", help=f"{_choice(catalogue.PRESETS)} (default: tiny)"
     )
-    run.add_argument("--network", default="fc", help="fc, conv2, conv4 or conv6 (default: fc)")
-    run.add_argument("--preset", default="tiny", help="tiny, cpu or paper (default: tiny)")
     run.add_argument(
         "--arms",
         nargs="+",
         metavar="ARM",
-        help="only these: criterion/mask-1 action/mask-0 action, e.g. large_final/reinit/zero; "
-        "for supermasks source/values/scaling, e.g. large_final/constant/rescaled",
+        help="only these: criterion/mask-1 action/mask-0 action, e.g. large_final/reinit/zero, or "
+        "large_final/rewind@500 for late rewinding; for supermasks source/values/scaling, e.g. "
+        "large_final/constant/rescaled",
     )
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     run.add_argument(
@@ -92,11 +124,20 @@ def _parser() -> argparse.ArgumentParser:
         help="hand shards of replicas to the Dask scheduler there; 'local' starts a local cluster",
     )
     run.add_argument("--force", action="store_true", help="run again from the start")
+    run.add_argument(
+        "--accept-change",
+        action="store_true",
+        help="go on with what code or a processor began that gives other numbers; the record "
+        "names both",
+    )
+    run.add_argument(
+        "--dry-run", action="store_true", help="say what the plan adds up to, and do nothing"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     overrides = run.add_argument_group("overrides of the preset")
-    for name, (kind, text) in OVERRIDES.items():
+    for name, (type_, meaning) in OVERRIDES.items():
         overrides.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, metavar=kind.__name__.upper(), help=text
+            f"--{name.replace('_', '-')}", type=type_, metavar=type_.__name__.upper(), help=meaning
         )
     run.set_defaults(command=_run)
 
@@ -109,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Without names: say which data sets are there. With names: download those "
         "that are not, through torchvision, into DLTLIB_DATA (default: data/).",
     )
-    data.add_argument("names", nargs="*", metavar="NAME", help="mnist, fashion_mnist or cifar10")
+    data.add_argument("names", nargs="*", metavar="NAME", help=_choice(catalogue.DATASETS))
     data.set_defaults(command=_data)
 
     claims = commands.add_parser(
@@ -118,9 +159,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Judge every claim of the paper by the records: effect, 95 %% interval over "
         "seeds, verdict.",
     )
-    claims.add_argument("--network", help="fc, conv2, conv4 or conv6 (default: all)")
+    claims.add_argument("--network", help=f"{_choice(catalogue.NETWORKS)} (default: all)")
     claims.add_argument(
-        "--preset", help="only records of tiny, cpu or paper (default: the largest there is)"
+        "--preset",
+        help=f"only records of {_choice(catalogue.PRESETS)} (default: the largest there is)",
     )
     claims.add_argument(
         "--verbose", action="store_true", help="every comparison that a verdict rests on"
@@ -149,31 +191,52 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _choice(names: Sequence[str] | dict) -> str:
+    """ "a, b or c"."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+def _listed(title: str, meanings: dict[str, str]) -> str:
+    wide = max(map(len, meanings)) + 2
+    lines = [f"  {name:{wide}}{meaning}" for name, meaning in meanings.items()]
+    return "\n".join([f"{title}:", *lines, "", ""])
+
+
 def _run(options: argparse.Namespace) -> None:
-    from dltlib import cluster, experiments, plans, progress
+    from dltlib import cluster, experiments, progress, runs
 
     overrides = {
         name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None
     }
     if options.arms:
         overrides["arms"] = tuple(options.arms)
-    plan = plans.plan(options.experiment, options.network, options.preset, **overrides)
+    plan = experiments.plan(options.experiment, options.network, options.preset, **overrides)
+    name, size = experiments.name(plan), experiments.size(plan)
     if options.at_once is not None and options.at_once < 1:
         raise UserError(f"--at-once must be at least 1, not {options.at_once}")
     device = _device(options.device)
-    if not options.force and experiments.is_finished(plan):
-        print(f"{plan.name}: finished already, {experiments.record_path(plan)} (--force reruns it)")
+    if options.dry_run:
+        from dltlib import forecast
+
+        print("\n".join(forecast.describe(plan, device)))
         return
-    dataset = experiments.load_dataset(plan)
-    total = experiments.total_iterations(plan, dataset)
-    with progress.bar(plan.name, total, plan.rounds or plan.epochs, options.quiet) as report:
-        if options.dask:
-            target = cluster.run(
-                plan, options.dask, options.device, options.at_once, report, options.force
+    if not options.force and runs.is_finished(plan):
+        print(f"{name}: finished already, {runs.record_path(plan)} (--force reruns it)")
+        return
+    dataset = runs.load_dataset(plan)
+    with progress.bar(name, size.iterations, plan.rounds or plan.epochs, options.quiet) as report:
+        target = (
+            cluster.run(
+                plan, options.dask, options.device, options.at_once, report, options.force,
+                options.accept_change,
             )
-        else:
-            target = experiments.run(plan, device, dataset, options.at_once, report, options.force)
-    print(f"{plan.name}: {target}")
+            if options.dask
+            else runs.run(
+                plan, device, dataset, options.at_once, report, options.force, options.accept_change
+            )
+        )  # fmt: skip
+    print(f"{name}: {target}")
 
 
 def _device(name: str) -> str:
@@ -189,9 +252,9 @@ def _device(name: str) -> str:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from dltlib import experiments
+    from dltlib import runs
 
-    print("\n".join(experiments.status()))
+    print("\n".join(runs.status()))
 
 
 def _claims(options: argparse.Namespace) -> None:
@@ -213,7 +276,7 @@ def _bench(options: argparse.Namespace) -> None:
 def _data(options: argparse.Namespace) -> None:
     from dltlib import datasets, paths
 
-    for name in options.names or datasets.DATASETS:
+    for name in options.names or catalogue.DATASETS:
         try:
             dataset = datasets.load(name)
         except UserError as error:
@@ -222,10 +285,11 @@ def _data(options: argparse.Namespace) -> None:
                 continue
             datasets.download(name)
             dataset = datasets.load(name)
-        place = "scikit-learn" if name == "digits" else paths.data()
+        origin = catalogue.DATASETS[name].origin
+        where = paths.data() if origin == "torchvision" else origin
         print(
             f"{name}: {len(dataset.train):,} training, {len(dataset.validation):,} validation "
-            f"and {len(dataset.test):,} test images in {place}"
+            f"and {len(dataset.test):,} test images in {where}"
         )
 
 

@@ -13,12 +13,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from dltlib import experiments, paths, records
+from dltlib import experiments, files, paths, processor, runs
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
+from dltlib.fingerprints import Fingerprint
+from dltlib.kinds import Progress
 from dltlib.plans import Plan, Replica
-from dltlib.runners import Progress
 
 
 @contextmanager
@@ -59,81 +61,145 @@ def run(
     at_once: int | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    accept_change: bool = False,
 ) -> Path:
-    """`experiments.run`, its shards spread over the workers; returns the record's path.
+    """`runs.run`, its shards spread over the workers; returns the record's path.
 
-    ``at_once`` limits the replicas of a shard; left out, every worker thread gets one shard. The
-    division is not the local run's, so each resumes its own checkpoints; the records are the same.
+    ``at_once`` limits the replicas of a shard; left out, every worker thread gets one shard.
+    Shards that an earlier run left, here or there, go on as they are. The fingerprint is taken
+    where this is called; a worker on which the arms give other numbers is refused.
     """
-    if not force and experiments.is_finished(plan):
-        return experiments.record_path(plan)
-    records.check_writable(experiments.record_directory(plan))
-    records.check_writable(experiments.run_directory(plan))
+    experiments.size(plan)
+    if not force and runs.is_finished(plan):
+        return runs.record_path(plan)
+    files.check_writable(runs.record_directory(plan))
+    files.check_writable(runs.run_directory(plan))
     with connect(address) as client:
         import distributed
 
         threads = sum(client.nthreads().values())
         if not threads:
             raise UserError(f"the scheduler at {address} has no workers yet: start some")
-        replicas = plan.replicas()
-        size = at_once or math.ceil(len(replicas) / threads)
-        parts = {}
+        _refuse_shared_gpus(client, device)
+        taken = client.submit(fingerprint, plan, device, pure=False).result()
+        size = at_once or math.ceil(len(plan.replicas()) / threads)
+        under_way = runs.prepare(plan, Fingerprint(**taken), size, force, accept_change, progress)
+        parts = {tuple(part.replicas): part for part in under_way.checkpoints}
         waiting = distributed.as_completed()
-        for shard in experiments.shards(replicas, size):
-            checkpoint = experiments.open_checkpoint(plan, shard, force, progress)
-            parts[tuple(shard)] = checkpoint
+        for checkpoint in parts.values():
             if not checkpoint.finished:
-                waiting.add(_submit(client, plan, shard, checkpoint, device))
+                waiting.add(_submit(client, plan, checkpoint, device))
         devices = set()
         for future in waiting:
-            shard, state, where, iterations, accuracy = future.result()
-            devices.add(where)
-            path = experiments.shard_path(plan, shard)
-            records.replace_file(path, lambda temporary, state=state: temporary.write_bytes(state))
-            checkpoint = Checkpoint.open(path, plan.hash())
-            parts[tuple(shard)] = checkpoint
+            done = future.result()
+            devices.add(done.device)
+            path = parts[done.replicas].path
+            files.replace_file(
+                path, lambda temporary, state=done.checkpoint: temporary.write_bytes(state)
+            )
+            checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash())
             if progress:
-                progress(iterations, accuracy, checkpoint.round)
+                progress(done.iterations, done.accuracy, checkpoint.round)
             if not checkpoint.finished:
-                waiting.add(_submit(client, plan, shard, checkpoint, device))
+                waiting.add(_submit(client, plan, checkpoint, device))
+        under_way.checkpoints = list(parts.values())
     where = ", ".join(sorted(devices)) or "unknown"
-    return experiments.gather(plan, list(parts.values()), f"{threads} Dask threads on {where}")
+    return runs.gather(under_way, f"{threads} Dask threads on {where}")
 
 
-def _submit(client, plan: Plan, shard: list[Replica], checkpoint: Checkpoint, device: str):
-    state = checkpoint.path.read_bytes() if checkpoint.path.exists() else None
+def _refuse_shared_gpus(client, device: str) -> None:
+    """A process captures one CUDA graph at a time, so a worker with a GPU has one thread."""
+    if device == "cpu":
+        return
+    busy = [
+        address
+        for address, (gpu, threads) in client.run(_gpu_and_threads).items()
+        if gpu and threads > 1
+    ]
+    if busy:
+        raise UserError(
+            f"workers with a GPU need one thread each: start {', '.join(busy)} with --nthreads 1, "
+            "or choose --device cpu"
+        )
+
+
+def _gpu_and_threads(dask_worker) -> tuple[bool, int]:
+    import torch
+
+    return torch.cuda.is_available(), dask_worker.state.nthreads
+
+
+def _submit(client, plan: Plan, checkpoint: Checkpoint, device: str):
+    path, origins = checkpoint.path, checkpoint.origins
+    state = path.read_bytes() if path.exists() else None
     # Not pure: a shard that is run again with --force must not be answered from memory.
-    return client.submit(advance, plan, shard, state, device, pure=False)
+    return client.submit(advance, plan, checkpoint.replicas, origins, state, device, pure=False)
+
+
+class Advance(NamedTuple):
+    """A shard one checkpoint further: the checkpoint's bytes and what it took."""
+
+    replicas: tuple[Replica, ...]
+    checkpoint: bytes
+    device: str
+    iterations: int
+    accuracy: float  # the last mean on the validation split
+
+
+def _device(name: str):
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(1 if name == "cpu" else torch.get_num_threads())
+    return torch.device(name)
+
+
+def fingerprint(plan: Plan, device: str) -> dict:
+    """On a worker: what decides the numbers there."""
+    from dltlib import fingerprints
+
+    where = _device(device)
+    runs.check_device(plan, where)
+    data = _dataset(plan.dataset, paths.data(), plan.train_images)
+    return fingerprints.take(plan, data, where).as_dict()
 
 
 def advance(
-    plan: Plan, shard: list[Replica], state: bytes | None, device: str
-) -> tuple[list[Replica], bytes, str, int, float]:
+    plan: Plan,
+    replicas: list[Replica],
+    origins: list[dict],
+    state: bytes | None,
+    device: str,
+) -> Advance:
     """On a worker: one shard from a checkpoint (its bytes) to the next one.
 
-    Returns the shard, the new checkpoint, the device's name, the replica-iterations done and the
-    last mean validation accuracy.
+    Raises `UserError` where the worker gives other numbers than the shard began with.
     """
-    import torch
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = torch.device(device)
-    torch.set_num_threads(1 if device == "cpu" else torch.get_num_threads())
+    where = _device(device)
     done, last = 0, math.nan
 
     def progress(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
         nonlocal done, last
         done, last = done + iterations, accuracy
 
+    differences = Fingerprint(**fingerprint(plan, device)).differences(origins[-1])
+    if differences:
+        raise UserError(
+            f"a worker ({processor.describe(where)}) gives {'; '.join(differences)}: leave it out"
+        )
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "shard.safetensors"
-        if state is not None:
+        if state is None:
+            checkpoint = Checkpoint(path, plan.hash(), replicas)
+            checkpoint.origins = origins
+        else:
             path.write_bytes(state)
-        checkpoint = Checkpoint.open(path, plan.hash())
-        dataset = _dataset(plan.dataset, paths.data(), plan.train_images).to(place)
-        next(experiments.rounds(plan, shard, checkpoint, place, dataset, progress))
-        return shard, path.read_bytes(), experiments.describe_device(place), done, last
+            checkpoint = Checkpoint.open(path, plan.hash())
+        dataset = _dataset(plan.dataset, paths.data(), plan.train_images).to(where)
+        next(runs.rounds(plan, checkpoint, where, dataset, progress))
+        name = processor.describe(where)
+        return Advance(tuple(replicas), path.read_bytes(), name, done, last)
 
 
 @functools.lru_cache(maxsize=1)

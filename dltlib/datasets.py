@@ -2,7 +2,8 @@
 
 `digits` is embedded in scikit-learn and needs no file. The others are read from the data directory
 in the layout of torchvision, which also downloads them (``dltlib data NAME``); CIFAR-10 may lie
-there as ``cifar10.npz`` instead. Nothing is downloaded unless asked for.
+there as ``cifar10.npz`` instead. Nothing is downloaded unless asked for. `register` adds one of
+your own.
 """
 
 import hashlib
@@ -15,7 +16,8 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from dltlib import paths, randomness
+from dltlib import catalogue, paths, randomness
+from dltlib.catalogue import DataSource
 from dltlib.errors import UserError
 
 Images = UInt8[Tensor, "n channels height width"]
@@ -49,11 +51,13 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    classes: int = 10
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of one image."""
-        return tuple(self.train.images.shape[1:])
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
 
     def to(self, device: torch.device | str) -> "Dataset":
         """The same on another device."""
@@ -76,24 +80,34 @@ class Dataset:
         return replace(self, train=self.train.first(count))
 
 
+Reader = Callable[[Path], Dataset]
+_READERS: dict[str, Reader] = {}
+
+
+def register(source: DataSource, read: Reader) -> None:
+    """Add a data set: its facts, and the function that reads it from the data directory.
+
+    ``read`` raises `UserError` where the files are missing or damaged.
+    """
+    catalogue.DATASETS.add(source)
+    _READERS[source.name] = read
+
+
 def load(name: str, directory: Path | None = None) -> Dataset:
     """The data set ``name``, on the CPU; ``directory`` defaults to `paths.data()`.
 
     Raises `UserError` if the name is unknown, or if files are missing or damaged; the message
     names the directory and the command that fetches them.
     """
-    if name not in DATASETS:
-        raise UserError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
-    return DATASETS[name](directory or paths.data())
+    catalogue.DATASETS.find(name)
+    return _READERS[name](directory or paths.data())
 
 
 def download(name: str, directory: Path | None = None) -> Path:
     """Fetch a data set through torchvision; returns the directory it lies in."""
     directory = directory or paths.data()
-    if name not in DATASETS:
-        raise UserError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
-    if name == "digits":
-        return directory  # embedded in scikit-learn
+    if catalogue.DATASETS.find(name).origin != "torchvision":
+        return directory  # embedded, or somebody else's to fetch
     if (directory / f"{name}.npz").exists():
         load(name, directory)  # it has precedence: if it is damaged, a download would not help
         return directory
@@ -120,14 +134,14 @@ def _digits(directory: Path) -> Dataset:
     labels = torch.from_numpy(digits.target.astype(np.int64))
     order = torch.randperm(len(labels), generator=randomness.generator("digits", "split"))
     images, labels = images[order], labels[order]
-    return _split(
-        "digits", Split(images[:1497], labels[:1497]), Split(images[1497:], labels[1497:]), 200
-    )
+    source = catalogue.DATASETS["digits"]
+    cut = source.train + source.validation
+    return _split("digits", Split(images[:cut], labels[:cut]), Split(images[cut:], labels[cut:]))
 
 
-def _split(name: str, train: Split, test: Split, validation: int) -> Dataset:
-    """The last ``validation`` training images, in published order, are the validation split."""
-    cut = len(train) - validation
+def _split(name: str, train: Split, test: Split) -> Dataset:
+    """The last training images, in published order, are the validation split."""
+    cut = catalogue.DATASETS[name].train
     return Dataset(
         name,
         train.first(cut),
@@ -146,10 +160,11 @@ def _torchvision_class(name: str) -> Callable:
     }[name]
 
 
-def _from_torchvision(name: str, directory: Path, expected: tuple[int, ...]) -> Dataset:
-    """Read both splits with torchvision, and hold them to the ``expected`` image shape."""
+def _from_torchvision(name: str, directory: Path) -> Dataset:
+    """Read both splits with torchvision, and hold them to the catalogue's facts."""
+    facts = catalogue.DATASETS[name]
     splits = []
-    for train, count in ((True, 60_000 if name != "cifar10" else 50_000), (False, 10_000)):
+    for train, count in ((True, facts.train + facts.validation), (False, facts.test)):
         try:
             source = _torchvision_class(name)(directory, train=train, download=False)
         except RuntimeError as error:
@@ -167,26 +182,26 @@ def _from_torchvision(name: str, directory: Path, expected: tuple[int, ...]) -> 
             images = images.permute(0, 3, 1, 2)
         else:
             images = images[:, None]
-        splits.append(_checked(name, directory, images.contiguous(), labels, (count, *expected)))
-    return _split(name, *splits, validation=5_000)
+        splits.append(_checked(name, directory, images.contiguous(), labels, count))
+    return _split(name, *splits)
 
 
-def _checked(
-    name: str, place: Path, images: Tensor, labels: Tensor, shape: tuple[int, ...]
-) -> Split:
-    """The split, or `UserError` if it is not whole: count, size, type, ten classes."""
-    if images.dtype != torch.uint8 or tuple(images.shape) != shape or len(labels) != shape[0]:
+def _checked(name: str, where: Path, images: Tensor, labels: Tensor, count: int) -> Split:
+    """The split, or `UserError` if it is not whole: count, size, type, classes."""
+    facts = catalogue.DATASETS[name]
+    shape = (count, *facts.shape)
+    if images.dtype != torch.uint8 or tuple(images.shape) != shape or len(labels) != count:
         raise _damaged(
-            name, place, f"images {tuple(images.shape)}, {len(labels)} labels; {shape} expected"
+            name, where, f"images {tuple(images.shape)}, {len(labels)} labels; {shape} expected"
         )
-    if labels.min() < 0 or labels.bincount(minlength=10).shape[0] > 10:
-        raise _damaged(name, place, "labels outside 0-9")
+    if labels.min() < 0 or labels.max() >= facts.classes:
+        raise _damaged(name, where, f"labels outside 0-{facts.classes - 1}")
     return Split(images, labels)
 
 
-def _damaged(name: str, place: Path, reason: str) -> UserError:
+def _damaged(name: str, where: Path, reason: str) -> UserError:
     return UserError(
-        f"the files of {name} in {place} are damaged ({reason}): delete them and run "
+        f"the files of {name} in {where} are damaged ({reason}): delete them and run "
         f"'dltlib data {name}'"
     )
 
@@ -206,17 +221,17 @@ def _mnist(directory: Path) -> Dataset:
         path = directory / "MNIST" / "raw" / file
         if path.exists() and hashlib.md5(path.read_bytes()).hexdigest() != expected:
             raise _damaged("mnist", directory, f"{file} has another checksum than the published")
-    return _from_torchvision("mnist", directory, (1, 28, 28))
+    return _from_torchvision("mnist", directory)
 
 
 def _fashion_mnist(directory: Path) -> Dataset:
-    return _from_torchvision("fashion_mnist", directory, (1, 28, 28))
+    return _from_torchvision("fashion_mnist", directory)
 
 
 def _cifar10(directory: Path) -> Dataset:
     archive = directory / "cifar10.npz"
     if not archive.exists():
-        return _from_torchvision("cifar10", directory, (3, 32, 32))
+        return _from_torchvision("cifar10", directory)
     try:
         with np.load(archive, allow_pickle=False) as arrays:
             splits = [
@@ -225,7 +240,7 @@ def _cifar10(directory: Path) -> Dataset:
                     archive,
                     torch.from_numpy(arrays[f"x_{part}"]).permute(0, 3, 1, 2).contiguous(),
                     torch.from_numpy(arrays[f"y_{part}"].astype(np.int64)),
-                    (count, 3, 32, 32),
+                    count,
                 )
                 for part, count in (("train", 50_000), ("test", 10_000))
             ]
@@ -233,10 +248,10 @@ def _cifar10(directory: Path) -> Dataset:
         raise
     except Exception as error:  # a cut or foreign file fails in many ways
         raise _damaged("cifar10", archive, repr(error)) from error
-    return _split("cifar10", *splits, validation=5_000)
+    return _split("cifar10", *splits)
 
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
+_READERS |= {
     "digits": _digits,
     "mnist": _mnist,
     "fashion_mnist": _fashion_mnist,

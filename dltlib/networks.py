@@ -15,22 +15,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from dltlib import randomness
+from dltlib import catalogue, randomness
 from dltlib.errors import UserError
 
-CLASSES = 10
 # The standard deviation of a standard normal truncated at two, by which a truncated draw is
 # rescaled so that its variance is the one Glorot & Bengio (2010) ask for.
 TRUNCATED_DEVIATION = 0.8796256610342398
-
-# Output channels of the 3x3 'same' convolutions (a 2x2 max pool after each pair), and units of
-# the hidden dense layers: the table of section 2.
-ARCHITECTURES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "fc": ((), (300, 100)),
-    "conv2": ((64, 64), (256, 256)),
-    "conv4": ((64, 64, 128, 128), (256, 256)),
-    "conv6": ((64, 64, 128, 128, 256, 256), (256, 256)),
-}
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,7 @@ class Network:
     input_shape: tuple[int, int, int]
     channels: tuple[int, ...]
     hidden: tuple[int, ...]
+    classes: int = 10
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -82,7 +73,7 @@ class Network:
         for index, out in enumerate(self.hidden, 1):
             layers.append(Layer(f"dense{index}", "dense", (units, out)))
             units = out
-        layers.append(Layer("output", "output", (units, CLASSES)))
+        layers.append(Layer("output", "output", (units, self.classes)))
         return tuple(layers)
 
     @property
@@ -91,17 +82,18 @@ class Network:
         return sum(layer.weight_count for layer in self.layers)
 
 
-def build(name: str, input_shape: tuple[int, int, int], width: float = 1.0) -> Network:
-    """The network ``name`` for such images, all hidden sizes multiplied by ``width``.
+def build(
+    name: str, input_shape: tuple[int, int, int], width: float = 1.0, classes: int = 10
+) -> Network:
+    """The network ``name`` of `catalogue.NETWORKS` for such images, all hidden sizes times width.
 
-    Raises `UserError` for an unknown name, a width that is not positive, or images too small
-    for the network's max pools.
+    Raises `UserError` for an unknown name, a width that is not positive or beyond
+    `catalogue.WIDEST`, or images too small for the network's max pools.
     """
-    if name not in ARCHITECTURES:
-        raise UserError(f"unknown network {name!r}: choose one of {', '.join(ARCHITECTURES)}")
-    if not 0 < width < math.inf:
-        raise UserError(f"width must be a positive number, not {width}")
-    channels, hidden = ARCHITECTURES[name]
+    architecture = catalogue.NETWORKS.find(name)
+    if not 0 < width <= catalogue.WIDEST:
+        raise UserError(f"width must be a positive number up to {catalogue.WIDEST:g}, not {width}")
+    channels, hidden = architecture.channels, architecture.hidden
     pools = len(channels) // 2
     if min(input_shape[1:]) < 2**pools:
         raise UserError(
@@ -112,7 +104,7 @@ def build(name: str, input_shape: tuple[int, int, int], width: float = 1.0) -> N
     def scale(sizes: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(max(1, round(size * width)) for size in sizes)
 
-    return Network(name, input_shape, scale(channels), scale(hidden))
+    return Network(name, input_shape, scale(channels), scale(hidden), classes)
 
 
 def draw(layer: Layer, *names: object) -> Float[Tensor, "*shape"]:
@@ -133,7 +125,7 @@ def draw(layer: Layer, *names: object) -> Float[Tensor, "*shape"]:
 
 def initial_weights(
     network: Network, seeds: Sequence[int], device: torch.device | str = "cpu"
-) -> list[Float[Tensor, "replica *shape"]]:
+) -> list[Float[Tensor, "replica ..."]]:
     """w_i for one replica a seed. Depends on the seed alone, so that arms are paired."""
     return [
         torch.stack([draw(layer, seed, "initial weights") for seed in seeds]).to(device)
@@ -143,15 +135,15 @@ def initial_weights(
 
 def initial_biases(
     network: Network, replicas: int, device: torch.device | str = "cpu"
-) -> list[Float[Tensor, "replica units"]]:
+) -> list[Float[Tensor, "replica _"]]:
     """Zeros (section 2)."""
     return [torch.zeros(replicas, layer.units, device=device) for layer in network.layers]
 
 
 def forward(
     network: Network,
-    weights: Sequence[Float[Tensor, "replica *shape"]],
-    biases: Sequence[Float[Tensor, "replica units"]],
+    weights: Sequence[Float[Tensor, "replica ..."]],
+    biases: Sequence[Float[Tensor, "replica _"]],
     images: Float[Tensor, "streams batch channels height width"],
     together: bool | None = None,
 ) -> Float[Tensor, "replica batch classes"]:
@@ -221,11 +213,11 @@ def _forward_together(
             activity = F.relu(activity)
         activity = activity.reshape(batch, replicas, -1).transpose(0, 1)
     activity = activity.flatten(2)
-    for index in range(convolutions, len(weights)):
-        activity = torch.baddbmm(biases[index][:, None], activity, weights[index])
-        if index < len(weights) - 1:
-            activity = F.relu(activity)
-    return activity
+    for index in range(convolutions, len(weights) - 1):
+        activity = F.relu(torch.baddbmm(biases[index][:, None], activity, weights[index]))
+    # Logits are never rounded to bf16, where two classes often tie.
+    with torch.autocast(activity.device.type, enabled=False):
+        return torch.baddbmm(biases[-1][:, None], activity.to(weights[-1].dtype), weights[-1])
 
 
 def _channels_last(images: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ ends are depends on both).
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock, local
 from typing import TypeVar
 
 import torch
@@ -23,23 +24,50 @@ def groups(replicas: int, device: torch.device) -> list[slice]:
     return [slice(first, first + size) for first in range(0, replicas, size)]
 
 
+_lock = Lock()
+_callers = 0  # of `spread`, at work now
+_threads = 0  # torch's threads before the first of them came
+_here = local()  # ``busy``: this thread is one of theirs
+
+
 def spread(work: Callable[[Item], object], items: Sequence[Item]) -> None:
     """Do ``work`` on every item, over `torch.get_num_threads()` threads, each item in one.
 
-    An item waits for the next free thread, so the costliest should come first.
+    An item waits for the next free thread, so the costliest should come first. Several threads may
+    call this at once; a call from within ``work`` stays in its thread.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    global _callers, _threads
+    if getattr(_here, "busy", False):
+        for item in items:
+            work(item)
+        return
+    with _lock:
+        if not _callers:
+            _threads = torch.get_num_threads()
+        _callers += 1
+        threads = _threads
     try:
         if threads == 1 or len(items) == 1:
+            _alone()
             for item in items:
                 work(item)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            for _ in pool.map(work, items):
-                pass
+        else:
+            with ThreadPoolExecutor(threads, initializer=_alone) as pool:
+                for _ in pool.map(work, items):
+                    pass
     finally:
-        torch.set_num_threads(threads)
+        _here.busy = False
+        with _lock:
+            _callers -= 1
+            # Torch keeps the number for each thread, and for threads to come: the last caller's
+            # word is this one too.
+            torch.set_num_threads(threads)
+
+
+def _alone() -> None:
+    """Torch's operations in this thread use no other."""
+    torch.set_num_threads(1)
+    _here.busy = True
 
 
 def repeatable(

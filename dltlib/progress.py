@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
-from dltlib.runners import Progress
+from dltlib.kinds import Progress
 
 
 @contextmanager

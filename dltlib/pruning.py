@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from dltlib.criteria import Criterion
 from dltlib.errors import UserError
+from dltlib.history import History
 
 
 def kept_count(total: int, keep_fraction: float) -> int:
@@ -28,9 +30,17 @@ def prune(
     """
     mask = torch.zeros_like(alive).flatten(1)
     # Only living weights are sorted: rounds get cheaper as tickets get smaller.
-    for own, score, living in zip(mask, scores.flatten(1), alive.flatten(1), strict=True):
-        places = living.nonzero().squeeze(1)
-        score = score[places]
+    for kept, score, living in zip(mask, scores.flatten(1), alive.flatten(1), strict=True):
+        positions = living.nonzero().squeeze(1)
+        score = score[positions]
         order = score.masked_fill(score.isnan(), -torch.inf).argsort(descending=True, stable=True)
-        own[places[order[:count]]] = True
+        kept[positions[order[:count]]] = True
     return mask.reshape(alive.shape)
+
+
+def next_mask(
+    criterion: Criterion, history: History, keep_fraction: float
+) -> Bool[Tensor, "replica *shape"]:
+    """The mask of a layer's best-scoring weights, within the history's, at a cumulative share."""
+    count = kept_count(history.layer.weight_count, keep_fraction)
+    return prune(criterion.score(history), history.mask, count)

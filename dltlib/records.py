@@ -1,17 +1,16 @@
 """What runs leave behind: a Parquet table and a JSON manifest; reading, writing and trusting them.
 
 One row for each arm, seed and round. Nothing that differs between two runs of one plan (times,
-host, date) stands in the table: that is the manifest's part, which also holds the table's
-checksum, the full configuration, versions, commit and device.
+host, date) stands in the table: that is the manifest's part, which also holds the checksums of
+table and arrays, the full configuration, versions, commit, device and kind of processor.
 """
 
 import hashlib
 import json
-import os
 import platform
+import re
 import subprocess
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,8 +23,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from dltlib import paths
+from dltlib import catalogue, paths, processor
 from dltlib.errors import UserError
+from dltlib.files import replace_file
+from dltlib.plans import Replica, plan_hash
 
 # Accuracies and densities are shares between 0 and 1. A column that an experiment does not
 # measure is left out of its table.
@@ -56,6 +57,13 @@ class Record:
     manifest: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """The file's, without its suffix."""
+        plan = self.plan
+        short = f"{plan['experiment']}-{plan['network']}-{plan['preset']}"
+        return self.manifest.get("name", short)  # older records do not say
+
+    @property
     def plan(self) -> dict[str, Any]:
         """The full configuration that was run."""
         return self.manifest["plan"]
@@ -76,10 +84,38 @@ class Record:
         return (
             f"{plan['experiment']} on {self.scale()}, preset "
             f"{plan['preset']}: {plan['seeds']} seeds, {plan['epochs']} epochs a training; "
-            f"{manifest['device']}, torch {manifest['versions']['torch']}, "
+            f"{manifest['device']}{self._processor()}, torch {manifest['versions']['torch']}, "
             f"{manifest['finished'][:10]}, commit {_abbreviate(manifest['commit'])}. "
             f"Remake: `{manifest['command']}`."
         )
+
+    def _processor(self) -> str:
+        facts = self.manifest.get("processor")  # older records do not say
+        return "" if facts is None else f" ({processor.in_words(facts)})"
+
+    def replicas(self) -> list[Replica]:
+        """What was trained, seed by seed, in the plan's order."""
+        return [
+            Replica(arm, seed) for seed in range(self.plan["seeds"]) for arm in self.plan["arms"]
+        ]
+
+    def rows_of(self, replicas: Collection[Replica]) -> list[dict[str, Any]]:
+        """Rows of these replicas, and those of the trained networks of their seeds, as runners
+        write them."""
+        seeds = {replica.seed for replica in replicas}
+        rows = [
+            {
+                name: value.tolist() if isinstance(value, np.ndarray) else value
+                for name, value in row.items()
+            }
+            for row in self.table.to_dict("records")
+        ]
+        return [
+            row
+            for row in rows
+            if (row["arm"], row["seed"]) in replicas
+            or (row["arm"] == "trained" and row["seed"] in seeds)
+        ]
 
 
 def path(name: str) -> Path:
@@ -87,9 +123,28 @@ def path(name: str) -> Path:
     return paths.records() / f"{name}.parquet"
 
 
-def available() -> list[str]:
-    """Names of the book's records."""
-    return sorted(file.stem for file in paths.records().glob("*.parquet"))
+def available(directory: Path | None = None) -> list[str]:
+    """Names of the records in ``directory``, the book's if left out."""
+    return sorted(file.stem for file in (directory or paths.records()).glob("*.parquet"))
+
+
+def largest(
+    experiment: str, network: str, preset: str | None = None, directory: Path | None = None
+) -> str | None:
+    """Name of the largest record of an experiment on a network (at a preset), if there is one.
+
+    A preset's own record comes before one that overrides options of it, as a run does that has not
+    got all its seeds yet; of several such, the one with most rows.
+    """
+    names = available(directory)
+    for candidate in [preset] if preset else catalogue.PRESETS:
+        short = f"{experiment}-{network}-{candidate}"
+        if short in names:
+            return short
+        others = [name for name in names if re.fullmatch(rf"{short}-[0-9a-f]{{12}}", name)]
+        if others:
+            return max(others, key=lambda name: len(read(name, directory).table))
+    return None
 
 
 def read(name: str, directory: Path | None = None) -> Record:
@@ -108,9 +163,16 @@ def read(name: str, directory: Path | None = None) -> Record:
     remedy = "restore it with git, or remake it with 'dltlib run --force'"
     try:
         manifest = json.loads(manifest_path.read_text())
-        checksum, schema = manifest["sha256"], manifest["plan"]
-    except (ValueError, KeyError, TypeError) as error:
+        checksum, plan = manifest["sha256"], manifest["plan"]
+        names = _names(plan)  # older manifests do not say which
+        names = (manifest["name"],) if "name" in manifest else names
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the manifest {manifest_path} is damaged: {remedy}") from error
+    if name not in names:
+        raise UserError(
+            f"{manifest_path} is the manifest of {names[0]} under another name: give it its own "
+            "name back"
+        )
     if checksum != _checksum(table_path):
         raise UserError(
             f"{table_path} is not the table that its manifest describes (cut short, changed, or "
@@ -121,9 +183,15 @@ def read(name: str, directory: Path | None = None) -> Record:
     except Exception as error:  # pyarrow raises many types
         raise UserError(f"{table_path} is not a Parquet table: {remedy}") from error
     missing = {*KEY, "density", "test_accuracy"} - set(table.columns)
-    if missing or not isinstance(schema, dict):
+    if missing:
         raise UserError(f"{table_path} lacks the columns {sorted(missing)}: {remedy}")
     return Record(table, manifest)
+
+
+def _names(plan: Mapping[str, Any]) -> tuple[str, str]:
+    """What a record of such a plan may be called: with its preset's values, or with its own."""
+    short = f"{plan['experiment']}-{plan['network']}-{plan['preset']}"
+    return short, f"{short}-{plan_hash(dict(plan) | {'arms': tuple(plan['arms'])})}"
 
 
 def write(
@@ -131,16 +199,19 @@ def write(
     name: str,
     rows: Sequence[Mapping[str, Any]],
     plan: Mapping[str, Any],
+    arrays: Mapping[str, Tensor] | None = None,
     **facts: Any,
 ) -> Path:
-    """Write table and manifest; ``facts`` (device, seconds, command, ...) join the manifest.
+    """Write table, arrays and manifest; ``facts`` (device, seconds, ...) join the manifest.
 
     The table is written last: a crash in between leaves no table yet, so that the run goes on, or
-    an old one that `read` rejects for the manifest's checksum; never a pair that lies.
+    an old one that `read` rejects for the manifest's checksum; never files that do not belong
+    together.
     """
     table = as_table(rows)
     content = table.to_parquet(index=False)
     manifest = {
+        "name": name,
         "plan": dict(plan),
         "rows": len(table),
         "sha256": hashlib.sha256(content).hexdigest(),
@@ -149,6 +220,8 @@ def write(
         "versions": versions(),
         **facts,
     }
+    if arrays:
+        manifest["arrays_sha256"] = _checksum(_write_arrays(directory, name, arrays))
     text = json.dumps(manifest, indent=2) + "\n"
     replace_file(directory / f"{name}.json", lambda temporary: temporary.write_text(text))
     target = directory / f"{name}.parquet"
@@ -166,7 +239,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table.sort_values(KEY, kind="stable", ignore_index=True)
 
 
-def write_arrays(directory: Path, name: str, arrays: Mapping[str, Tensor]) -> Path:
+def _write_arrays(directory: Path, name: str, arrays: Mapping[str, Tensor]) -> Path:
     """Keep small arrays (weight samples, packed masks) beside the table, as ``NAME.npz``."""
     target = directory / f"{name}.npz"
     values = {key: value.numpy() for key, value in sorted(arrays.items())}
@@ -180,15 +253,22 @@ def write_arrays(directory: Path, name: str, arrays: Mapping[str, Tensor]) -> Pa
 
 
 def read_arrays(name: str, directory: Path | None = None) -> dict[str, np.ndarray]:
-    """The arrays beside the record ``name``; `UserError` if they are missing or damaged."""
+    """The arrays of the record ``name``.
+
+    Raises `UserError` if they are missing, damaged, or of another run than the manifest.
+    """
     file = (directory or paths.records()) / f"{name}.npz"
+    remedy = "restore it with git, or remake the record"
+    if not file.exists():
+        raise UserError(f"the record {name!r} has no arrays in {file.parent}")
+    manifest = read(name, directory).manifest
+    if manifest.get("arrays_sha256", (found := _checksum(file))) != found:
+        raise UserError(f"{file} is not what its manifest describes: {remedy}")
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except FileNotFoundError as error:
-        raise UserError(f"the record {name!r} has no arrays in {file.parent}") from error
     except Exception as error:  # a cut archive fails in many ways
-        raise UserError(f"{file} is damaged: restore it with git, or remake the record") from error
+        raise UserError(f"{file} is damaged: {remedy}") from error
 
 
 def pack_mask(mask: Bool[Tensor, "*shape"]) -> Tensor:
@@ -200,40 +280,6 @@ def unpack_mask(packed: np.ndarray, shape: Sequence[int]) -> Bool[Tensor, "*shap
     """The mask that `pack_mask` packed."""
     bits = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool)
     return torch.from_numpy(bits.reshape(shape))
-
-
-def check_writable(directory: Path) -> None:
-    """Raise `UserError` now rather than after hours if files cannot be made in ``directory``."""
-    probe = directory / "probe"
-    replace_file(probe, lambda temporary: None)
-    probe.unlink(missing_ok=True)
-
-
-def replace_file(target: Path, write_to: Callable[[Path], object]) -> None:
-    """Write a file so that, whatever happens, either the old or the new one is there, whole.
-
-    Raises `UserError` if the directory cannot be written.
-    """
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        write_to(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        # mkstemp makes files private; a record is as public as its directory.
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {target} ({error.strerror or error}): choose a directory that can be "
-            "written (DLTLIB_RUNS, DLTLIB_RECORDS), with space left"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

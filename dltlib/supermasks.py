@@ -18,15 +18,12 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from dltlib import actions, networks, parallel, randomness, training
+from dltlib import actions, catalogue, networks, parallel, randomness, training
 from dltlib.datasets import Dataset, Split
 from dltlib.errors import UserError
 from dltlib.networks import Layer, Network
 from dltlib.training import Masks, Settings, Weights
 
-VALUES = ("initial", "constant")
-SCALINGS = ("plain", "rescaled")
-SOURCES = ("learned", "learned_identity")  # of learned masks: see above
 MOMENTUM = 0.9
 SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
 
@@ -108,15 +105,16 @@ class Learner:
     ) -> "Learner":
         """One replica, not yet learned, for each (source, values, scaling) and seed in its place.
 
-        Sources are of `SOURCES`, values of `VALUES`, scaling of `SCALINGS`; others raise
+        Sources are of `catalogue.LEARNED_SOURCES`, values of
+        `catalogue.MASK_VALUES`, scaling of `catalogue.MASK_SCALINGS`; others raise
         `UserError`.
         """
+        choices = catalogue.LEARNED_SOURCES, catalogue.MASK_VALUES, catalogue.MASK_SCALINGS
         for variant in variants:
-            if tuple(variant) not in itertools.product(SOURCES, VALUES, SCALINGS):
+            if tuple(variant) not in itertools.product(*choices):
                 raise UserError(
-                    f"no learned supermask {'/'.join(variant)}: it is source/values/scaling, the "
-                    f"source one of {', '.join(SOURCES)}, the values one of {', '.join(VALUES)}, "
-                    f"the scaling one of {', '.join(SCALINGS)}"
+                    f"no learned supermask {'/'.join(variant)}: it is source/values/scaling, each "
+                    f"one of {'; '.join(map(', '.join, choices))}"
                 )
         initial = networks.initial_weights(network, seeds, device)
         frozen = [

@@ -11,7 +11,7 @@ exist). A fixed rule chooses between them, never a timing: records must not depe
 mood.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,36 +25,13 @@ from torch import Tensor
 from dltlib import networks, parallel, randomness
 from dltlib.datasets import Dataset, Images, Labels, Split
 from dltlib.errors import UserError
+from dltlib.history import Masks, Weights
 from dltlib.networks import Network
+from dltlib.settings import Settings
 
-Weights = list[Float[Tensor, "replica *shape"]]
-Biases = list[Float[Tensor, "replica units"]]
-Masks = list[Bool[Tensor, "replica *shape"]]
+Biases = list[Float[Tensor, "replica _"]]
 
-PRECISIONS = ("fp32", "tf32", "bf16")
 EVALUATION_BATCH = 500
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a network is trained. Section 2 of the paper gives the values for each network."""
-
-    epochs: int
-    learning_rate: float
-    batch_size: int = 60
-    evaluate_every: int = 100  # iterations
-    precision: str = "fp32"  # of matrix products on a GPU; weights are always fp32
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UserError(f"learning_rate must be a positive number, not {self.learning_rate}")
-        if self.precision not in PRECISIONS:
-            raise UserError(
-                f"unknown precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -68,8 +45,9 @@ class Outcome:
     early_test: Float64[Tensor, " replica"]
     final_test: Float64[Tensor, " replica"]
     training_loss: Float64[Tensor, " replica"]  # mean over the last epoch
-    history: Float64[Tensor, "evaluation replica"]  # validation accuracy at each look
+    history: Float64[Tensor, "evaluation replica"]  # validation accuracy at each evaluation
     iterations: Int64[Tensor, " evaluation"]
+    snapshots: dict[int, Weights]  # at the iterations that were asked for
 
 
 class Step(Protocol):
@@ -109,17 +87,25 @@ def train(
     settings: Settings,
     progress: Callable[[int, float], None] | None = None,
     make_step: StepFactory | None = None,
+    snapshots: Collection[int] = (),
 ) -> Outcome:
     """Train one replica for each entry of ``seeds`` from ``weights``, updating under ``masks``.
 
     ``seeds`` may repeat: replicas of one seed see the same batches. ``progress`` is called with
     the number of replica-iterations done since its last call and the mean validation accuracy.
     ``make_step`` overrides the fixed choice of the step (for tests and benchmarks).
-    Raises `UserError` if the training split holds less than one batch.
+    ``snapshots`` are iterations after which the weights are kept; none may lie in the last epoch.
+    Raises `UserError` if the training split holds less than one batch, or for such a snapshot.
     """
     device = weights[0].device
     epoch_length = iterations_per_epoch(dataset, settings)
     total = epoch_length * settings.epochs
+    late = [iteration for iteration in snapshots if not 0 < iteration <= total - epoch_length]
+    if late:
+        raise UserError(
+            f"weights can be kept at iterations 1 to {total - epoch_length} of this training, "
+            f"before its last epoch, and not at {', '.join(map(str, late))}"
+        )
     unique = sorted(set(seeds))
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
     biases = networks.initial_biases(network, len(seeds), device)
@@ -130,13 +116,17 @@ def train(
     best = torch.full((len(seeds),), -1.0, dtype=torch.float64, device=device)
     early = torch.zeros(len(seeds), dtype=torch.int64, device=device)
     loss = torch.zeros(len(seeds), dtype=torch.float64, device=device)
-    history, looks = [], []
+    history: list[Tensor] = []
+    evaluated: list[int] = []
+    kept: dict[int, Weights] = {}
     done = reported = 0
-    for batches in _chunks(dataset, unique, settings, device):
+    for batches in _chunks(dataset, unique, settings, device, snapshots):
         chunk_loss = step.advance(dataset.train.images, dataset.train.labels, batches, stream)
         if done >= total - epoch_length:  # the last epoch
             loss += chunk_loss * (batches.shape[1] / epoch_length)
         done += batches.shape[1]
+        if done in snapshots:
+            kept[done] = step.parameters()[0]
         if done % settings.evaluate_every and done < total:
             continue
         accuracy = _share_correct(step, dataset.validation)
@@ -145,7 +135,7 @@ def train(
         best = torch.where(better, accuracy, best)
         early = torch.where(better, done, early)
         history.append(accuracy)
-        looks.append(done)
+        evaluated.append(done)
         # Reading the accuracy makes a GPU wait, so there it is done once an epoch.
         if progress and (device.type == "cpu" or done - reported >= epoch_length or done == total):
             progress((done - reported) * len(seeds), accuracy.mean().item())
@@ -163,7 +153,8 @@ def train(
         final_test=final_test.cpu(),
         training_loss=loss.cpu(),
         history=torch.stack(history).cpu(),
-        iterations=torch.tensor(looks),
+        iterations=torch.tensor(evaluated),
+        snapshots=kept,
     )
 
 
@@ -216,9 +207,14 @@ def _share_correct(step: Step, split: Split) -> Float64[Tensor, " replica"]:
 
 
 def _chunks(
-    dataset: Dataset, seeds: Sequence[int], settings: Settings, device: torch.device
+    dataset: Dataset,
+    seeds: Sequence[int],
+    settings: Settings,
+    device: torch.device,
+    snapshots: Collection[int],
 ) -> Iterator[Int64[Tensor, "seed iterations batch"]]:
-    """The batches of all epochs, cut where an epoch ends or the validation split is looked at."""
+    """The batches of all epochs, cut where an epoch ends, where the validation split is looked at
+    and where weights are kept."""
     length = iterations_per_epoch(dataset, settings)
     done = 0
     for epoch in range(settings.epochs):
@@ -228,14 +224,20 @@ def _chunks(
         first = 0
         while first < length:
             last = min(length, first + settings.evaluate_every - done % settings.evaluate_every)
+            last = min([last, *(first + at - done for at in snapshots if at > done)])
             yield batches[:, first:last]
             done += last - first
             first = last
 
 
-def choose_step(network: Network, device: torch.device) -> StepFactory:
+def uses_stock_torch(network: Network, device: torch.device) -> bool:
     """The fixed rule: the kernel for fully connected networks on a CPU, else stock torch."""
-    return kernel_step if device.type == "cpu" and not network.channels else TorchStep
+    return device.type != "cpu" or bool(network.channels)
+
+
+def choose_step(network: Network, device: torch.device) -> StepFactory:
+    """See `uses_stock_torch`."""
+    return TorchStep if uses_stock_torch(network, device) else kernel_step
 
 
 def kernel_step(
@@ -303,7 +305,7 @@ class TorchStep:
 
     def correct(self, images: Images, labels: Labels) -> Int64[Tensor, " replica"]:
         """See `Step`."""
-        with _precision(self.settings.precision, self.device):
+        with precision_of(self.settings.precision, self.device):
             return count_correct(self.network, *self._parameters(), images, labels)
 
     def keep_best(self, which: Bool[Tensor, " replica"]) -> None:
@@ -332,12 +334,12 @@ class TorchStep:
         layers = len(self.network.layers)
         batch = images[rows].to(self.values[0].dtype).div(255)
         group.optimizer.zero_grad(set_to_none=True)
-        with _precision(self.settings.precision, self.device):
+        with precision_of(self.settings.precision, self.device):
             logits = networks.forward(
                 self.network, group.leaves[:layers], group.leaves[layers:], batch
             )
-        losses = cross_entropy(logits.to(self.values[0].dtype), labels[rows])
-        losses.sum().backward()  # the sum leaves every replica's gradient its own
+            losses = cross_entropy(logits.to(self.values[0].dtype), labels[rows])
+            losses.sum().backward()  # the sum leaves every replica's gradient its own
         for leaf, pruned in zip(group.leaves[:layers], group.pruned, strict=True):
             if pruned is not None:  # filled, not multiplied: a diverged gradient times 0 is nan
                 leaf.grad.masked_fill_(pruned, 0.0)
@@ -392,21 +394,23 @@ def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
 
 
 @contextmanager
-def _precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Matrix products and convolutions in that precision, on a GPU; a CPU computes in fp32."""
-    if device.type != "cuda" or precision == "fp32":
+def precision_of(name: str, device: torch.device) -> Iterator[None]:
+    """Matrix products and convolutions in that precision, forward and backward, on a GPU.
+
+    A CPU computes in fp32, and plans refuse anything else there. fp32 is fp32: cudnn's own default
+    would be TF32.
+    """
+    if device.type != "cuda":
         yield
-    elif precision == "bf16":
+        return
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = name == "tf32"
         # A cache of cast weights would outlive the graph that captured the casts.
-        with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+        with torch.autocast("cuda", torch.bfloat16, enabled=name == "bf16", cache_enabled=False):
             yield
-    else:
-        backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
-        before = [backend.allow_tf32 for backend in backends]
-        try:
-            for backend in backends:
-                backend.allow_tf32 = True
-            yield
-        finally:
-            for backend, value in zip(backends, before, strict=True):
-                backend.allow_tf32 = value
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.allow_tf32 = value

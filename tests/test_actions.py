@@ -10,12 +10,15 @@ from hypothesis import given
 from scipy import stats
 from torch import Tensor
 
-from dltlib import actions, networks, runners, training
+from dltlib import actions, networks, training
 from dltlib.actions import MASK0_ACTIONS, MASK1_ACTIONS
 from dltlib.criteria import CRITERIA
 from dltlib.errors import UserError
+from dltlib.experiments import plan
+from dltlib.history import History, Past
+from dltlib.kinds import tickets
+from dltlib.kinds.tickets import Arm
 from dltlib.networks import Layer
-from dltlib.plans import Arm, plan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,8 +48,13 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 def start(case: Case, mask1: str = "rewind", mask0: str = "zero", seed: int = 0) -> Tensor:
-    layer, initial, final, mask = case
-    return actions.start_values(layer, initial, final, mask, mask1, mask0, (seed, 3))
+    return actions.start_values(history(case, seed), mask1, mask0)[0]
+
+
+def history(case: Case, seed: int = 0, round_: int = 3) -> History:
+    """Of one replica with that layer."""
+    layer, *tensors = case
+    return History(layer, [seed], round_, *(tensor[None] for tensor in tensors))
 
 
 def multiset(values: Tensor) -> list[float]:
@@ -126,9 +134,9 @@ def test_draws_differ_by_seed_round_and_layer(name: str) -> None:
     layer = Layer("dense1", "dense", (30, 30))
     initial = networks.draw(layer, 0)
     mask = torch.rand(30, 30, generator=torch.Generator().manual_seed(0)) < 0.5
-    action = actions.find_mask1(name)
+    action = actions.MASK1_ACTIONS.find(name).values
     values = [
-        torch.where(mask, action(layer, initial, mask, names), 0.0)
+        torch.where(mask, action(history((layer, initial, initial, mask), *names))[0], 0.0)
         for layer, names in (
             (layer, (0, 1)),
             (layer, (1, 1)),
@@ -144,22 +152,23 @@ def test_reinit_follows_the_original_distribution_and_random_signs_are_even() ->
     layer = Layer("dense1", "dense", (300, 100))
     initial = networks.draw(layer, 0)
     everything = torch.ones_like(initial, dtype=torch.bool)
+    seen = history((layer, initial, initial, everything), 5, 1)
     parent = layer.initial_deviation / stats.truncnorm(-2, 2).std()
     for name in ("reinit", "signed_reinit"):
-        drawn = actions.find_mask1(name)(layer, initial, everything, (5, 1)).flatten()
+        drawn = actions.MASK1_ACTIONS.find(name).values(seen)[0].flatten()
         cut = stats.truncnorm(-2, 2, scale=parent)
         assert stats.kstest(drawn.numpy(), cut.cdf).pvalue > 1e-3
     for name in ("reinit", "reshuffle", "constant"):
-        drawn = actions.find_mask1(name)(layer, initial, everything, (5, 1))
+        drawn = actions.MASK1_ACTIONS.find(name).values(seen)[0]
         agree = (negative(drawn) == negative(initial)).double().mean().item()
         assert abs(agree - 0.5) < 4 * 0.5 / math.sqrt(30_000)  # no sign is remembered
 
 
 def test_unknown_actions_are_refused_with_the_known() -> None:
     with pytest.raises(UserError, match="mask-1 action 'again'.*rewind, reinit.*signed_constant"):
-        actions.find_mask1("again")
+        actions.MASK1_ACTIONS.find("again")
     with pytest.raises(UserError, match="mask-0 action 'one'.*zero, freeze_init.*move_to_zero"):
-        actions.find_mask0("one")
+        actions.MASK0_ACTIONS.find("one")
 
 
 def test_signs_are_never_zero() -> None:
@@ -175,7 +184,7 @@ def test_kept_and_pruned_weights_get_exactly_what_their_action_says(
 ) -> None:
     layer, initial, final, mask = case
     values = start(case, mask1, mask0).flatten().tolist()
-    kept = actions.find_mask1(mask1)(layer, initial, mask, (0, 3)).flatten().tolist()
+    kept = actions.MASK1_ACTIONS.find(mask1).values(history(case)).flatten().tolist()
     rows = zip(
         values, kept, initial.flatten().tolist(), final.flatten().tolist(), mask.flatten().tolist(),
         strict=True,
@@ -195,9 +204,9 @@ def test_kept_and_pruned_weights_get_exactly_what_their_action_says(
 @given(cases())
 def test_moving_to_zero_prunes_what_shrank_and_nothing_else(case: Case) -> None:
     _, initial, final, mask = case
-    own_mask = actions.find_mask0("move_to_zero").own_mask
-    assert own_mask is not None
-    assert torch.equal(own_mask(initial, final, mask), mask & (final.abs() >= initial.abs()))
+    decides = actions.MASK0_ACTIONS.find("move_to_zero").kept
+    assert decides is not None
+    assert torch.equal(decides(history(case))[0], mask & (final.abs() >= initial.abs()))
 
 
 @given(cases())
@@ -205,7 +214,7 @@ def test_variant_1_decides_once(case: Case) -> None:
     """A weight frozen by variant_1 is frozen at the same value in all later rounds."""
     layer, initial, _, mask = case
     first = start(case, mask0="variant_1")
-    later = actions.start_values(layer, initial, first, mask, "rewind", "variant_1", (0, 4))
+    later = start((layer, initial, first, mask), mask0="variant_1")
     assert torch.equal(first[~mask], later[~mask])
 
 
@@ -229,12 +238,7 @@ def frozen_stay(mask0: str, name: str, make_step: object) -> None:
     masks = [torch.rand(w.shape, generator=generator) < 0.3 for w in initial]
     masks[-1][1] = False  # one replica has lost its whole output layer
     begin = [
-        torch.stack(
-            [
-                actions.start_values(layer, w[own], f[own], m[own], "rewind", mask0, (own, 1))
-                for own in range(2)
-            ]
-        )
+        actions.start_values(History(layer, [0, 1], 1, w, f, m), "rewind", mask0)
         for layer, w, f, m in zip(network.layers, initial, final, masks, strict=True)
     ]
     settings = training.Settings(epochs=2, learning_rate=0.01, batch_size=30, evaluate_every=3)
@@ -265,10 +269,9 @@ def test_an_arm_is_pruned_and_started_alone_as_among_others() -> None:
     def round_2(which: list[int]) -> tuple[list[Tensor], list[Tensor]]:
         own = [arms[index] for index in which], [seeds[index] for index in which]
         parts = [[layer[which] for layer in group] for group in (initial, final, alive)]
-        masks = runners.next_masks(
-            some, network, *own, 2, *parts, lambda number: gradient[number][which]
-        )
-        return masks, runners._start(network, *own, 2, *parts[:2], masks)
+        past = Past(network, own[1], 2, *parts, lambda: [layer[which] for layer in gradient])
+        masks = tickets.next_masks(some, own[0], past)
+        return masks, tickets.start_weights(own[0], past, masks)
 
     together = round_2(list(range(len(arms))))
     for index in range(len(arms)):

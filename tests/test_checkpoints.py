@@ -10,8 +10,12 @@ import torch
 
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
+from dltlib.plans import Replica
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+REPLICAS = [Replica("a", 0), Replica("b", 0)]
 
 
 def layers(seed: int) -> dict[str, list[torch.Tensor]]:
@@ -25,14 +29,14 @@ def row(round_: int) -> dict:
 
 
 def saved(path: Path) -> Checkpoint:
-    checkpoint = Checkpoint.open(path, "plan")
+    checkpoint = Checkpoint(path, "plan", REPLICAS)
     checkpoint.save(0, [row(0)], layers(0), {"weights/dense1": torch.arange(3)}, False)
     checkpoint.save(1, [row(1)], layers(1), {"weights/dense2": torch.arange(4)}, False)
     return checkpoint
 
 
 def test_a_missing_file_is_a_fresh_start(tmp_path: Path) -> None:
-    checkpoint = Checkpoint.open(tmp_path / "none.safetensors", "plan")
+    checkpoint = Checkpoint(tmp_path / "none.safetensors", "plan", REPLICAS)
     assert (checkpoint.round, checkpoint.finished, checkpoint.rows) == (-1, False, [])
     assert checkpoint.layers("final") == []
     assert checkpoint.keepsakes() == {}
@@ -45,6 +49,7 @@ def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     read = Checkpoint.open(path, "plan")
     assert (read.round, read.finished) == (1, False)
+    assert read.replicas == REPLICAS
     assert [line["round"] for line in read.rows] == [0, 1]
     assert read.rows[0]["test_accuracy"] == 0.1 + 0.2  # to the last bit
     assert math.isnan(read.rows[1]["shrunk"])
@@ -62,6 +67,13 @@ def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
     assert read.seconds == pytest.approx(written.seconds)
 
 
+def test_one_without_a_path_stays_in_memory_and_keeps_its_layers() -> None:
+    checkpoint = Checkpoint(None, "plan", REPLICAS)
+    checkpoint.save(0, [row(0)], layers(0), {}, True)
+    assert checkpoint.names() == {"final", "mask"}
+    assert torch.equal(checkpoint.layers("final")[3], layers(0)["final"][3])
+
+
 def test_a_finished_shard_keeps_rows_and_keepsakes_only(tmp_path: Path) -> None:
     path = tmp_path / "shard.safetensors"
     saved(path).save(2, [row(2)], layers(2), {}, True)
@@ -70,7 +82,7 @@ def test_a_finished_shard_keeps_rows_and_keepsakes_only(tmp_path: Path) -> None:
     assert len(read.rows) == 3
     assert read.layers("final") == []
     assert set(read.keepsakes()) == {"weights/dense1", "weights/dense2"}
-    bare = Checkpoint.open(tmp_path / "bare.safetensors", "plan")
+    bare = Checkpoint(tmp_path / "bare.safetensors", "plan", REPLICAS)
     bare.save(0, [row(0)], {}, {}, True)
     assert Checkpoint.open(bare.path, "plan").finished
 
@@ -81,7 +93,7 @@ def test_computing_time_adds_up_over_resumptions(
     clock = iter([100.0, 107.0, 1000.0, 1005.0])
     monkeypatch.setattr("dltlib.checkpoints.monotonic", lambda: next(clock))
     path = tmp_path / "shard.safetensors"
-    Checkpoint.open(path, "plan").save(0, [], {}, {}, False)
+    Checkpoint(path, "plan", REPLICAS).save(0, [], {}, {}, False)
     resumed = Checkpoint.open(path, "plan")
     resumed.save(1, [], {}, {}, False)
     assert resumed.seconds == 12.0
@@ -137,7 +149,7 @@ def test_a_failed_save_leaves_the_last_round(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("mine")
-    checkpoint = Checkpoint.open(tmp_path / "taken" / "shard.safetensors", "plan")
+    checkpoint = Checkpoint(tmp_path / "taken" / "shard.safetensors", "plan", REPLICAS)
     with pytest.raises(UserError, match=r"cannot write .*taken.*DLTLIB_RUNS"):
         checkpoint.save(0, [], {}, {}, False)
     assert (tmp_path / "taken").read_text() == "mine"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from scipy import stats
 
-from dltlib import claims, cli, figures, plans, records
+from dltlib import catalogue, claims, cli, figures, records
 from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from dltlib.errors import UserError
 from dltlib.records import Record
@@ -48,7 +48,7 @@ def made_up(
                     value = share(density) if callable(share) else share
                     row[name] = value + generator.normal(0, JITTER)
                 rows.append(row)
-    plan = {"experiment": experiment, "network": network, "preset": "cpu"}
+    plan = {"experiment": experiment, "network": network, "preset": "cpu", "dataset": "mnist"}
     return {(experiment, network): Record(pd.DataFrame(rows), {"plan": plan})}
 
 
@@ -167,7 +167,7 @@ def test_every_claim_of_the_specification_is_there() -> None:
     expected = [f"{name}-{n}" for name, last in numbers.items() for n in range(1, last + 1)]
     assert list(claims.CLAIMS) == expected
     for one in claims.CLAIMS.values():
-        assert set(one.experiments) <= set(plans.EXPERIMENTS)
+        assert set(one.experiments) <= set(catalogue.EXPERIMENTS)
         assert one.reading.endswith(".")
         assert one.section in numbers
 
@@ -326,7 +326,8 @@ def test_densities_of_masks_are_chosen_by_validation_seed_by_seed() -> None:
                 | {"validation_accuracy": 0.9 if round_ == 0 else 0.2 + 0.1 * chosen}
                 | {"test_accuracy": test if chosen else 0.8}
             )
-    record = Record(pd.DataFrame(rows), {"plan": {"preset": "cpu"}})
+    plan = {"experiment": "supermasks", "network": "fc", "preset": "cpu"}
+    record = Record(pd.DataFrame(rows), {"plan": plan})
     part = claims.judge("supermask-1", {("supermasks", "fc"): record}).parts[0]
     assert part.effect == pytest.approx(40)
 
@@ -525,7 +526,9 @@ def shelf(tmp_path, monkeypatch):
 
 
 def _write(directory, experiment: str, network: str, preset: str, record: Record) -> None:
-    plan = {"experiment": experiment, "network": network, "preset": preset}
+    data = "digits" if preset == "tiny" else "mnist"
+    plan = {"experiment": experiment, "network": network, "preset": preset, "dataset": data}
+    plan |= {"arms": sorted(set(record.table["arm"]))}
     rows = record.table.to_dict("records")
     records.write(directory, f"{experiment}-{network}-{preset}", rows, plan)
 
@@ -534,19 +537,31 @@ def _result(results: list[claims.Result], name: str, network: str = "fc") -> cla
     return next(one for one in results if (one.claim, one.network) == (name, network))
 
 
-def test_scorecard_reads_the_largest_preset_that_has_all_records(shelf) -> None:
+def test_scorecard_reads_the_largest_record_of_each_experiment(shelf) -> None:
     results = claims.scorecard()
     assert len(results) == 16 * 4 + 1
     assert _result(results, "signs-3").records == ("signs-fc-paper",)
     assert _result(results, "signs-3").weakest.seeds == 4
     assert _result(results, "zeros-1").preset == "cpu"
-    # At paper scale there is only one of the two records that this claim needs.
+    # At paper scale there is only one of the two records that this claim needs: both are named.
     assert _result(results, "supermask-3").records == (
-        "supermasks-fc-cpu",
+        "supermasks-fc-paper",
         "learned_supermasks-fc-cpu",
     )
+    assert _result(results, "supermask-3").preset == "paper and cpu"
     assert _result(results, "zeros-1", "conv2").preset is None
     assert claims.count(results) == {REPRODUCED: 16, NOT_REPRODUCED: 0, UNDECIDED: 49}
+
+
+def test_digits_are_never_compared_with_the_papers_images(shelf) -> None:
+    """Though the record of learned masks on digits would be the largest there is."""
+    for preset in ("cpu", "paper"):
+        (shelf / f"learned_supermasks-fc-{preset}.parquet").unlink(missing_ok=True)
+    tiny = _first_seeds(ALL_TRUE["learned_supermasks", "fc"], 3)
+    _write(shelf, "learned_supermasks", "fc", "tiny", tiny)
+    assert _result(claims.scorecard(), "supermask-3").records == ("supermasks-fc-paper",)
+    _write(shelf, "supermasks", "fc", "tiny", ALL_TRUE["supermasks", "fc"])
+    assert _result(claims.scorecard(), "supermask-3").preset == "tiny"  # both, on the same data
 
 
 def test_scorecard_of_one_network_and_preset(shelf) -> None:

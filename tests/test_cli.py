@@ -9,8 +9,9 @@ import pytest
 import torch
 
 import dltlib
-from dltlib import cli, datasets, experiments, networks, plans, records, training
+from dltlib import catalogue, cli, experiments, records, runs, training
 from dltlib.errors import UserError
+from dltlib.settings import PRECISIONS
 
 QUICK = [
     *("--seeds", "1", "--rounds", "1", "--epochs", "1", "--width", "0.05"),
@@ -74,9 +75,14 @@ def test_help_lists_every_option_that_a_plan_has(capsys: pytest.CaptureFixture) 
     text = " ".join(capsys.readouterr().out.split())
     for name in ("arms", *cli.OVERRIDES):
         assert f"--{name.replace('_', '-')} " in text
-    for choices in (plans.EXPERIMENTS, networks.ARCHITECTURES, plans.PRESETS, datasets.DATASETS):
+    for choices in (
+        catalogue.EXPERIMENTS,
+        catalogue.NETWORKS,
+        catalogue.PRESETS,
+        catalogue.DATASETS,
+    ):
         assert all(choice in text for choice in choices)
-    for choice in training.PRECISIONS:
+    for choice in PRECISIONS:
         assert choice in text
 
 
@@ -85,7 +91,7 @@ def test_help_lists_every_option_that_a_plan_has(capsys: pytest.CaptureFixture) 
 MISTAKES = {
     "run criterion": "unknown experiment 'criterion': choose one of criteria, signs, zeros",
     "run criteria --network vgg": "unknown network 'vgg': choose one of fc, conv2, conv4, conv6",
-    "run criteria --preset big": "unknown preset 'big': choose one of tiny, cpu, paper",
+    "run criteria --preset big": "unknown preset 'big': choose one of paper, cpu, tiny",
     "run criteria --dataset svhn": "unknown data set 'svhn': choose one of digits, mnist",
     "run criteria --arms best": "unknown criterion 'best': choose one of large_final, small_final",
     "run criteria --arms random/undo": "unknown mask-1 action 'undo': choose one of rewind, reinit",
@@ -153,14 +159,14 @@ def test_a_run_shows_its_progress_leaves_a_record_and_says_when_it_is_finished(
     assert cli.main(["run", "criteria", *QUICK]) == 0
     output = capsys.readouterr()
     name, path = output.out.strip().split(": ")
-    some = plans.plan(
+    some = experiments.plan(
         "criteria", seeds=1, rounds=1, epochs=1, width=0.05, train_images=120, evaluate_every=5,
         arms=("large_final", "random"),
     )  # fmt: skip
-    assert name == some.name
-    assert Path(path) == experiments.record_path(some)
-    record = records.read(some.name, Path(path).parent)
-    assert record.manifest["command"] == some.command
+    assert name == experiments.name(some)
+    assert Path(path) == runs.record_path(some)
+    record = records.read(experiments.name(some), Path(path).parent)
+    assert record.manifest["command"] == experiments.command(some)
     assert len(record.table) == 4
     for word in ("round 1/1", "validation", "100%", "it/s", "<"):  # "<": time left
         assert word in output.err, output.err
@@ -188,7 +194,7 @@ def test_status_lists_records_and_unfinished_runs(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(experiments, "gather", interrupt)
+        patch.setattr(runs, "gather", interrupt)
         assert cli.main(["run", "criteria", *QUICK, "--quiet"]) == 130
     error = capsys.readouterr().err
     assert error == "dltlib: stopped; the same command goes on from here\n"
@@ -209,7 +215,7 @@ def test_data_says_what_is_there(capsys: pytest.CaptureFixture, tmp_path: Path) 
     assert cli.main(["data"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] + "\n" == expected
-    assert len(lines) == len(datasets.DATASETS)
+    assert len(lines) == len(catalogue.DATASETS)
     assert f"mnist is not in {tmp_path / 'data'}: run 'dltlib data mnist'" in lines[1]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dltlib import cli, cluster, experiments, plans
+from dltlib import cli, cluster, experiments, plans, runs
 from dltlib.errors import UserError
 
 distributed = pytest.importorskip("distributed")
@@ -18,7 +18,7 @@ ARMS = ("large_final", "random/reinit", "movement/rewind/freeze_init")
 
 @pytest.fixture
 def plan() -> plans.Plan:
-    return plans.plan("criteria", seeds=2, rounds=3, epochs=2, arms=ARMS)
+    return experiments.plan("criteria", seeds=2, rounds=3, epochs=2, arms=ARMS)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_same_record_though_a_worker_is_killed(plan: plans.Plan, place) -> None:
     place("alone")
-    expected = experiments.run(plan).read_bytes()
+    expected = runs.run(plan).read_bytes()
 
     place("cluster")
     with distributed.LocalCluster(
@@ -68,7 +68,7 @@ def test_same_record_though_a_worker_is_killed(plan: plans.Plan, place) -> None:
 
 def test_goes_on_from_the_checkpoints_of_a_stopped_caller(plan: plans.Plan, place) -> None:
     place("alone")
-    expected = experiments.run(plan).read_bytes()
+    expected = runs.run(plan).read_bytes()
 
     place("cluster")
     with distributed.LocalCluster(
@@ -103,6 +103,6 @@ def test_goes_on_from_the_checkpoints_of_a_stopped_caller(plan: plans.Plan, plac
 def test_no_scheduler_is_one_clear_error(place, capsys: pytest.CaptureFixture) -> None:
     place("nowhere")
     with pytest.raises(UserError, match="no Dask scheduler answers"):
-        cluster.run(plans.plan("criteria", seeds=1), "tcp://127.0.0.1:9")
+        cluster.run(experiments.plan("criteria", seeds=1), "tcp://127.0.0.1:9")
     assert cli.main(["run", "criteria", "--seeds", "1", "--dask", "no such address"]) == 2
     assert capsys.readouterr().err.count("dltlib: error:") == 1

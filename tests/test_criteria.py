@@ -1,5 +1,6 @@
 """Each criterion against an example worked by hand; the joint ones against a search for alpha."""
 
+import dataclasses
 import math
 
 import hypothesis.strategies as st
@@ -9,9 +10,11 @@ import torch
 from hypothesis import given
 from torch import Tensor, nn
 
-from dltlib import criteria, networks, pruning, training
-from dltlib.criteria import CRITERIA, Evidence
+from dltlib import catalogue, criteria, networks, pruning, training
+from dltlib.criteria import CRITERIA
 from dltlib.errors import UserError
+from dltlib.history import History
+from dltlib.randomness import generator
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,7 +23,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 INITIAL = [1.0, -2.0, 3.0, -4.0, 0.5]
 FINAL = [2.0, -1.0, -3.0, -8.0, 0.25]
 GRADIENT = [0.5, -1.0, 2.0, 0.0, -3.0]
-UNIFORM = [0.3, 0.9, 0.1, 0.5, 0.7]
+# Named by seed, purpose, round and layer.
+UNIFORM = torch.rand(5, generator=generator(7, "random criterion", 2, "layer")).tolist()
 NO = -math.inf
 
 BY_HAND = {
@@ -46,35 +50,34 @@ def evidence(
     initial: Tensor,
     final: Tensor,
     alive: Tensor | None = None,
-    uniform: Tensor | None = None,
     gradient: Tensor | None = None,
-) -> Evidence:
-    return Evidence(
+) -> History:
+    """The history of a layer whose replicas have seeds 7, 8, ... in round 2."""
+    return History(
+        layer=networks.Layer("layer", "dense", (initial.shape[1],)),
+        seeds=range(7, 7 + len(initial)),
+        round=2,
         initial=initial,
         final=final,
-        alive=torch.ones_like(initial, dtype=torch.bool) if alive is None else alive,
-        uniform=lambda: torch.zeros_like(initial) if uniform is None else uniform,
+        mask=torch.ones_like(initial, dtype=torch.bool) if alive is None else alive,
         gradient=lambda: torch.ones_like(initial) if gradient is None else gradient,
     )
 
 
-def by_hand(alive: Tensor | None = None) -> Evidence:
-    rows = [
-        torch.tensor([values], dtype=torch.float64)
-        for values in (INITIAL, FINAL, UNIFORM, GRADIENT)
-    ]
-    return evidence(rows[0], rows[1], alive, rows[2], rows[3])
+def by_hand(alive: Tensor | None = None) -> History:
+    rows = [torch.tensor([values], dtype=torch.float64) for values in (INITIAL, FINAL, GRADIENT)]
+    return evidence(rows[0], rows[1], alive, rows[2])
 
 
 def test_every_criterion_has_an_example_and_the_papers_nine_come_first() -> None:
     assert set(BY_HAND) == set(CRITERIA)
-    assert len(criteria.PAPER) == 9
-    assert set(criteria.PAPER) <= set(CRITERIA)
+    assert len(catalogue.CRITERIA) == 9
+    assert set(catalogue.CRITERIA) <= set(CRITERIA)
 
 
 @pytest.mark.parametrize("name", CRITERIA)
 def test_scores_are_those_worked_by_hand(name: str) -> None:
-    assert criteria.find(name).score(by_hand())[0].tolist() == BY_HAND[name]
+    assert CRITERIA.find(name).score(by_hand())[0].tolist() == BY_HAND[name]
 
 
 @pytest.mark.parametrize("name", CRITERIA)
@@ -83,21 +86,21 @@ def test_the_mask_keeps_the_highest_of_them(name: str) -> None:
     alive = torch.ones(1, 5, dtype=torch.bool)
     best = sorted(range(5), key=lambda index: (-scores[index], index))
     for count in range(1, 6):
-        mask = pruning.prune(criteria.find(name).score(by_hand()), alive, count)
+        mask = pruning.prune(CRITERIA.find(name).score(by_hand()), alive, count)
         assert sorted(mask[0].nonzero().flatten().tolist()) == sorted(best[:count])
 
 
 def test_joint_ranks_count_the_living_only() -> None:
     alive = torch.tensor([[True, True, True, False, True]])
-    score = criteria.find("large_init_large_final").score(by_hand(alive))
+    score = CRITERIA.find("large_init_large_final").score(by_hand(alive))
     assert score[0, :3].tolist() + score[0, 4:].tolist() == [1.0, 1.0, 3.0, 0.0]
-    score = criteria.find("small_init_small_final").score(by_hand(alive))
+    score = CRITERIA.find("small_init_small_final").score(by_hand(alive))
     assert score[0, :3].tolist() + score[0, 4:].tolist() == [1.0, 1.0, 0.0, 3.0]
 
 
 def test_unknown_criteria_are_refused_with_the_known() -> None:
     with pytest.raises(UserError, match="'largest'.*large_final, small_final.*snip, grad"):
-        criteria.find("largest")
+        CRITERIA.find("largest")
 
 
 # --- ranks ------------------------------------------------------------------------------------
@@ -140,7 +143,7 @@ def test_joint_criteria_find_the_alpha_that_cuts_equal_shares(name: str, seed: i
     initial = torch.randn(10, generator=generator, dtype=torch.float64)
     final = initial + torch.randn(10, generator=generator, dtype=torch.float64)
     sign = 1 if name.startswith("large") else -1
-    score = criteria.find(name).score(evidence(initial[None], final[None]))
+    score = CRITERIA.find(name).score(evidence(initial[None], final[None]))
     alive = torch.ones(1, 10, dtype=torch.bool)
     found = 0
     # Every alpha that can matter lies between two quotients of an |w_i| and an |w_f|.
@@ -216,9 +219,10 @@ def test_a_diverged_replica_disturbs_no_other(name: str) -> None:
     one = by_hand()
     rows = [
         torch.cat([torch.full_like(tensor, NAN), tensor])
-        for tensor in (one.initial, one.final, one.uniform(), one.gradient())
+        for tensor in (one.initial, one.final, one.gradient())
     ]
-    scores = CRITERIA[name].score(evidence(rows[0], rows[1], None, rows[2], rows[3]))
+    both = dataclasses.replace(evidence(rows[0], rows[1], None, rows[2]), seeds=[6, 7])
+    scores = CRITERIA[name].score(both)
     assert torch.equal(scores[1:], CRITERIA[name].score(one))
     assert pruning.prune(scores, torch.ones(2, 5, dtype=torch.bool), 3).sum(1).tolist() == [3, 3]
 

@@ -1,5 +1,6 @@
 """Experiments from plan to record: every arm runs, and nothing but the plan decides the numbers."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -13,21 +14,28 @@ import torch
 
 from dltlib import (
     actions,
+    catalogue,
     criteria,
     datasets,
     experiments,
+    files,
+    fingerprints,
     networks,
     paths,
-    plans,
+    processor,
     pruning,
     records,
-    runners,
+    runs,
     supermasks,
     training,
 )
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
-from dltlib.plans import Arm, Plan, Replica, plan
+from dltlib.experiments import plan
+from dltlib.history import Past
+from dltlib.kinds import KINDS, tickets
+from dltlib.kinds.tickets import Arm
+from dltlib.plans import Plan, Replica
 
 TICKETS = (
     "large_final",
@@ -55,7 +63,8 @@ def small(experiment: str = "criteria", network: str = "fc", **changes: object) 
     if experiment == "criteria":
         values["arms"] = TICKETS
     if experiment in ("learned_supermasks", "identity_supermasks"):
-        values |= {"rounds": 0, "epochs": 14, "learning_rate": 20.0}
+        values |= {"epochs": 14, "learning_rate": 20.0}
+        del values["rounds"], values["evaluate_every"]
     if experiment == "supermasks":
         values["arms"] = ("large_final/initial/plain", "random/constant/rescaled", "grad")
     return plan(experiment, network, "tiny", **(values | changes))
@@ -71,7 +80,7 @@ def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def run_in(place: Path, monkeypatch: pytest.MonkeyPatch, some: Plan, **options: object) -> Path:
     """Run where nothing has been run."""
     monkeypatch.setenv("DLTLIB_RUNS", str(place))
-    return experiments.run(some, **options)
+    return runs.run(some, **options)
 
 
 def arrays(table: Path) -> dict[str, list]:
@@ -91,12 +100,12 @@ EVERY_ARM = [
 ]
 
 
-@pytest.mark.parametrize("network", networks.ARCHITECTURES)
+@pytest.mark.parametrize("network", catalogue.NETWORKS)
 def test_every_arm_trains_on_every_network(network: str) -> None:
     assert len(EVERY_ARM) == 14 + 6 + 4
     arms = tuple(map(str, EVERY_ARM))
     some = small("criteria", network, arms=arms, seeds=1, rounds=1, width=0.05, train_images=120)
-    table = experiments.table(some)
+    table = runs.table(some)
     assert len(table) == 2 * len(arms)
     built = networks.build(network, (1, 8, 8), 0.05)
     first = table[table["round"] == 1].set_index("arm")
@@ -116,7 +125,7 @@ def test_every_arm_trains_on_every_network(network: str) -> None:
     assert dense.test_accuracy.nunique() == 1  # one dense training for all arms of a seed
 
 
-@pytest.mark.parametrize("network", networks.ARCHITECTURES)
+@pytest.mark.parametrize("network", catalogue.NETWORKS)
 def test_every_supermask_runs_on_every_network(network: str) -> None:
     arms = tuple(
         f"{source}/{values}/{scaling}"
@@ -124,13 +133,13 @@ def test_every_supermask_runs_on_every_network(network: str) -> None:
         for values, scaling in (("initial", "plain"), ("constant", "rescaled"))
     )
     some = small("supermasks", network, arms=arms, seeds=1, rounds=1, width=0.05, train_images=120)
-    table = experiments.table(some)
+    table = runs.table(some)
     assert len(table) == 2 * len(arms) + 1  # and the trained network itself
     assert set(table.arm) == {*arms, "trained"}
     assert table.test_accuracy.between(0, 1).all()
     for experiment in ("learned_supermasks", "identity_supermasks"):
         learned = small(experiment, network, seeds=1, epochs=1, width=0.05, train_images=120)
-        table = experiments.table(learned)
+        table = runs.table(learned)
         assert set(table.arm) == set(learned.arms)
         assert table["round"].unique().tolist() == [0, 1]
         assert table.test_accuracy.between(0, 1).all()
@@ -144,7 +153,7 @@ def test_all_actions_go_with_all_actions() -> None:
         for mask1 in actions.MASK1_ACTIONS
         for mask0 in actions.MASK0_ACTIONS
     )
-    table = experiments.table(small(arms=arms, seeds=1, width=0.05, train_images=80))
+    table = runs.table(small(arms=arms, seeds=1, width=0.05, train_images=80))
     assert len(table) == 3 * 70
     assert np.isfinite(table.training_loss).all()
 
@@ -155,8 +164,8 @@ def test_all_actions_go_with_all_actions() -> None:
 def test_a_ticket_is_what_the_algorithm_says() -> None:
     """Two rounds of one arm, step by step from the library's own parts."""
     some = small(arms=("magnitude_increase/signed_reinit/freeze_init",), seeds=1)
-    table = experiments.table(some)
-    data = experiments.load_dataset(some)
+    table = runs.table(some)
+    data = runs.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     initial = networks.initial_weights(network, [0])
     mask = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
@@ -196,14 +205,16 @@ def test_what_became_of_the_weights_is_recorded() -> None:
     final = [torch.tensor([[[0.5, -3.0, -1.0, 5.0]]])]  # shrank, grew, shrank and flipped, flipped
     alive = [torch.tensor([[[True, True, True, True]]])]
     masks = [torch.tensor([[[False, True, False, True]]])]
-    facts = runners._pruning_facts(initial, final, alive, masks)
+    network = networks.Network("made up", (1, 1, 1), (), (), classes=4)
+    past = Past(network, [0], 1, initial, final, alive, lambda: [])
+    facts = tickets._pruning_facts(past, masks)
     assert facts["shrunk_share"] == [0.5]
     assert facts["pruned_shrunk_share"] == [1.0]
     assert facts["kept_flipped_share"] == [0.5]
 
 
 def test_moving_to_zero_prunes_what_training_moved() -> None:
-    table = experiments.table(small(arms=("large_final/rewind/move_to_zero",), seeds=1))
+    table = runs.table(small(arms=("large_final/rewind/move_to_zero",), seeds=1))
     later = table[table["round"] > 0]
     assert (later.pruned_shrunk_share == 1).all()
     assert table.density.is_monotonic_decreasing
@@ -212,8 +223,8 @@ def test_moving_to_zero_prunes_what_training_moved() -> None:
 
 def test_criterion_masks_are_pruned_in_one_shot_and_not_trained() -> None:
     some = small("supermasks", seeds=1)
-    table = experiments.table(some).set_index(["arm", "round"])
-    data = experiments.load_dataset(some)
+    table = runs.table(some).set_index(["arm", "round"])
+    data = runs.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     initial = networks.initial_weights(network, [0])
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
@@ -236,15 +247,15 @@ def test_criterion_masks_are_pruned_in_one_shot_and_not_trained() -> None:
 
 def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
     some = small("learned_supermasks", arms=("learned/constant/rescaled",), seeds=2)
-    target = experiments.run(some)
-    table = records.read(some.name, target.parent).table
+    target = runs.run(some)
+    table = records.read(experiments.name(some), target.parent).table
     assert table["round"].unique().tolist() == list(range(15))
     start = table[table["round"] == 0]
     assert (start.density == 0.5).all()
     histogram = np.stack(table.probability_histogram)
     assert np.allclose(histogram.sum(1), 1)
-    kept = records.read_arrays(some.name, target.parent)
-    data = experiments.load_dataset(some)
+    kept = records.read_arrays(experiments.name(some), target.parent)
+    data = runs.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     own = supermasks.Learner.of_variants(network, [("learned", "constant", "rescaled")], [1])
     for epoch in range(14):
@@ -257,14 +268,14 @@ def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_sample_of_weights_is_kept_with_tickets() -> None:
     some = small(arms=("random",))
-    target = experiments.run(some)
+    target = runs.run(some)
     network = networks.build("fc", (1, 8, 8), some.width)
-    kept = records.read_arrays(some.name, target.parent)
+    kept = records.read_arrays(experiments.name(some), target.parent)
     assert set(kept) == {f"weights/{layer.name}" for layer in network.layers}
     initial = networks.initial_weights(network, [0])
     for layer, weight in zip(network.layers, initial, strict=True):
         w_i, w_f = kept[f"weights/{layer.name}"]
-        assert len(w_i) == min(layer.weight_count, runners.SAMPLE)
+        assert len(w_i) == min(layer.weight_count, tickets.SAMPLE)
         assert np.isin(w_i, weight[0].numpy()).all()
         assert (w_i != w_f).any()
 
@@ -294,9 +305,9 @@ def test_arms_run_together_or_apart_give_the_same_record(
         assert parts.name == whole.name
         assert parts.read_bytes() == whole.read_bytes()
         assert arrays(parts) == arrays(whole)
-    rows = records.read(some.name, whole.parent).table
+    rows = records.read(experiments.name(some), whole.parent).table
     arm = some.arms[1]
-    alone = experiments.table(small(experiment, network, train_images=120, arms=(arm,)))
+    alone = runs.table(small(experiment, network, train_images=120, arms=(arm,)))
     own = rows[rows.arm == arm].reset_index(drop=True)
     alone = alone[alone.arm == arm].reset_index(drop=True)
     assert own.to_json(double_precision=15) == alone.to_json(double_precision=15)
@@ -321,6 +332,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     def stop_after(last: int) -> object:
         def save(self: Checkpoint, round_: int, *arguments: object) -> None:
             real(self, round_, *arguments)
+            if self.path is None:  # a probe's
+                return
             saved.append(round_)
             if round_ == last:
                 raise Stop
@@ -330,17 +343,17 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     for last in stops:
         monkeypatch.setattr(Checkpoint, "save", stop_after(last))
         with pytest.raises(Stop):
-            experiments.run(some)
-        assert not experiments.is_finished(some)
+            runs.run(some)
+        assert not runs.is_finished(some)
     monkeypatch.setattr(Checkpoint, "save", stop_after(10**6))
     reports: dict[bool, int] = {True: 0, False: 0}
 
     def progress(iterations: int, _: float, round_: int, *, earlier: bool = False) -> None:
         reports[earlier] += iterations
 
-    resumed = experiments.run(some, progress=progress)
+    resumed = runs.run(some, progress=progress)
     # The bar starts where the run stands, and ends full.
-    total = experiments.total_iterations(some, experiments.load_dataset(some))
+    total = experiments.size(some).iterations
     assert 0 < reports[True] < total
     assert sum(reports.values()) == total
     assert saved == sorted(set(saved))  # no round was done twice
@@ -353,34 +366,33 @@ def test_an_earlier_division_is_resumed_and_no_checkpoint_outlives_the_record(
 ) -> None:
     """How much memory is free when a run goes on must not make it begin anew."""
     some = small(arms=("random", "movement", "snip"), seeds=1)
-    monkeypatch.setattr(experiments, "replicas_at_once", lambda *_: 2)
+    monkeypatch.setattr(runs, "replicas_at_once", lambda *_: 2)
     real = Checkpoint.save
 
     def save(self: Checkpoint, round_: int, *arguments: object) -> None:
         real(self, round_, *arguments)
-        if round_ == 1:
+        if round_ == 1 and self.path:  # a probe has none
             raise Stop
 
     monkeypatch.setattr(Checkpoint, "save", save)
     with pytest.raises(Stop):
-        experiments.run(some)
+        runs.run(some)
     with pytest.raises(Stop):
-        experiments.run(some, at_once=1)
+        runs.run(some, at_once=1)
     monkeypatch.setattr(Checkpoint, "save", real)
-    assert any("after round 1" in line for line in experiments.status())
-    monkeypatch.setattr(experiments, "replicas_at_once", lambda *_: 3)
-    assert experiments.division(some, 3) == 2
-    experiments.run(some)
-    assert not list(experiments.run_directory(some).glob("*.safetensors"))
-    assert not any("after round" in line for line in experiments.status())
+    assert any("after round 1" in line for line in runs.status())
+    monkeypatch.setattr(runs, "replicas_at_once", lambda *_: 3)
+    runs.run(some)
+    assert not list(runs.run_directory(some).glob("*.safetensors"))
+    assert not any("after round" in line for line in runs.status())
 
 
-def start_cli(some: Plan, runs: Path) -> subprocess.Popen:
+def start_cli(some: Plan, place: Path) -> subprocess.Popen:
     """The real command, in a process of its own, as a user would type it."""
-    words = some.command.split()[1:]
+    words = experiments.command(some).split()[1:]
     return subprocess.Popen(
         [sys.executable, "-m", "dltlib.cli", *words, "--quiet"],
-        env=os.environ | {"DLTLIB_RUNS": str(runs)},
+        env=os.environ | {"DLTLIB_RUNS": str(place)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -418,7 +430,7 @@ def test_a_killed_process_goes_on_and_leaves_the_same_bytes(
     process = start_cli(some, tmp_path / "killed")
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    resumed = directory / f"{some.name}.parquet"
+    resumed = directory / f"{experiments.name(some)}.parquet"
     assert str(resumed) in output
     straight = run_in(tmp_path / "straight", monkeypatch, some)
     assert resumed.read_bytes() == straight.read_bytes()
@@ -436,9 +448,9 @@ def test_a_crash_while_the_record_is_written_costs_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(records, "write", crash)
         with pytest.raises(Stop):
-            experiments.run(some)
+            runs.run(some)
     with monkeypatch.context() as patch:  # between manifest and table
-        real = records.replace_file
+        real = files.replace_file
         patch.setattr(
             records,
             "replace_file",
@@ -447,11 +459,11 @@ def test_a_crash_while_the_record_is_written_costs_nothing(
             ),
         )
         with pytest.raises(Stop):
-            experiments.run(some)
-    assert not experiments.is_finished(some)
+            runs.run(some)
+    assert not runs.is_finished(some)
     monkeypatch.setattr(training, "train", crash)  # nothing is left to train
-    experiments.run(some)
-    assert experiments.is_finished(some)
+    runs.run(some)
+    assert runs.is_finished(some)
 
 
 # --- finished, forced, foreign ----------------------------------------------------------------
@@ -461,36 +473,35 @@ def test_a_finished_record_is_returned_as_it_is_unless_forced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     some = small(arms=("random",), seeds=1, rounds=1)
-    target = experiments.run(some)
-    assert target.parent == experiments.run_directory(some)  # not among the book's: overridden
+    target = runs.run(some)
+    assert target.parent == runs.run_directory(some)  # not among the book's: overridden
     first = target.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(training, "train", lambda *_: pytest.fail("it was run again"))
-        assert experiments.run(some) == target
-    assert experiments.run(some, force=True) == target
+        assert runs.run(some) == target
+    assert runs.run(some, force=True) == target
     assert target.read_bytes() == first
 
 
 def test_stock_plans_leave_records_for_the_book(monkeypatch: pytest.MonkeyPatch) -> None:
-    quick = {"fc": ("digits", 1, 1e-3, 1.0)}
-    monkeypatch.setattr(plans, "_PAPER", quick)
-    monkeypatch.setattr(
-        plans, "_tiny", lambda *_: {"dataset": "digits", "seeds": 1, "rounds": 0, "epochs": 1}
-    )
+    def use(**changes: object) -> None:
+        values = tickets.preset(catalogue.NETWORKS["fc"], "tiny") | changes
+        kind = dataclasses.replace(KINDS["tickets"], preset=lambda *_: values)
+        monkeypatch.setitem(KINDS, "tickets", kind)
+
+    use(seeds=1, rounds=0, epochs=1)
     stock = plan("criteria", arms=plan("criteria").arms)
-    assert stock.is_stock
-    target = experiments.run(stock)
+    assert experiments.stock(stock) == stock
+    target = runs.run(stock)
     assert target == paths.records() / "criteria-fc-tiny.parquet"
     assert records.read("criteria-fc-tiny").manifest["command"].startswith("dltlib run criteria")
-    lines = experiments.status()
+    lines = runs.status()
     assert any("criteria-fc-tiny: 9 rows" in line for line in lines)
     # The preset changes, as a library's may: the old record is kept, and the difference named.
     before = {file.name: file.read_bytes() for file in paths.records().iterdir()}
-    monkeypatch.setattr(
-        plans, "_tiny", lambda *_: {"dataset": "digits", "seeds": 2, "rounds": 0, "epochs": 1}
-    )
+    use(seeds=2, rounds=0, epochs=1)
     with pytest.raises(UserError, match=r"made with other values of seeds: .*--force"):
-        experiments.run(plan("criteria"))
+        runs.run(plan("criteria"))
     assert {file.name: file.read_bytes() for file in paths.records().iterdir()} == before
 
 
@@ -501,35 +512,35 @@ def damaged(target: Path) -> dict[str, bytes]:
 
 def test_a_damaged_record_is_not_overwritten_unless_forced() -> None:
     some = small(arms=("random",), seeds=1, rounds=0)
-    target = experiments.run(some)
+    target = runs.run(some)
     whole = target.read_bytes()
     before = damaged(target)
     with pytest.raises(UserError, match="dltlib run --force"):
-        experiments.run(some)
+        runs.run(some)
     assert {file.name: file.read_bytes() for file in target.parent.iterdir()} == before
     assert any("is not the table" in line for line in status_of(target))
-    experiments.run(some, force=True)
+    runs.run(some, force=True)
     assert target.read_bytes() == whole
 
 
 def status_of(target: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLTLIB_RECORDS", str(target.parent))
-        return experiments.status()
+        return runs.status()
 
 
 def test_a_damaged_checkpoint_is_not_overwritten_unless_forced() -> None:
     some = small(arms=("random",), seeds=1, rounds=0)
-    (shard,) = experiments.shards(some.replicas(), 10)
-    path = experiments.shard_path(some, shard)
+    (shard,) = runs.shards(some.replicas(), 10)
+    path = runs.shard_path(some, shard)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"cut short")
     with pytest.raises(UserError, match=r"checkpoint .* is damaged .*--force"):
-        experiments.run(some)
+        runs.run(some)
     assert path.read_bytes() == b"cut short"
-    assert any("is damaged" in line for line in experiments.status())
-    experiments.run(some, force=True)
-    assert experiments.is_finished(some)
+    assert any("is damaged" in line for line in runs.status())
+    runs.run(some, force=True)
+    assert runs.is_finished(some)
 
 
 @pytest.mark.parametrize("variable", ["DLTLIB_RUNS", "DLTLIB_RECORDS"])
@@ -538,10 +549,10 @@ def test_unwritable_places_are_named_before_anything_is_trained(
 ) -> None:
     (tmp_path / "taken").write_text("mine")
     monkeypatch.setenv(variable, str(tmp_path / "taken"))
-    monkeypatch.setattr(runners, "RUNNERS", {"tickets": lambda *_: pytest.fail("it ran")})
+    monkeypatch.setattr(fingerprints, "take", lambda *_: pytest.fail("it ran"))
     some = plan("criteria") if variable == "DLTLIB_RECORDS" else small()
     with pytest.raises(UserError, match=r"cannot write .*taken"):
-        experiments.run(some)
+        runs.run(some)
     assert (tmp_path / "taken").read_text() == "mine"
 
 
@@ -561,41 +572,35 @@ def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPa
     fitting = []
     for gigabytes in (3, 5, 9, 1_000):
         Memory.available = gigabytes * 10**9
-        fitting.append(experiments.replicas_at_once(some, network, cpu))
+        fitting.append(runs.replicas_at_once(some, network, cpu))
     assert fitting == sorted(fitting)
     assert 1 <= fitting[0] < fitting[1] < fitting[2] < fitting[3]
     assert fitting[3] == len(some.replicas())
     Memory.available = 10**7
     with pytest.raises(UserError, match=r"one replica of conv2 at width 1.0 needs about .* GB"):
-        experiments.replicas_at_once(some, network, cpu)
+        runs.replicas_at_once(some, network, cpu)
     Memory.available = 10**5
     with pytest.raises(UserError, match="needs about"):
-        experiments.run(small())
+        runs.run(small())
 
 
 def test_shards_hold_every_replica_once() -> None:
     replicas = [Replica("a", seed) for seed in range(7)]
     for size in (1, 2, 3, 7, 50):
-        parts = list(experiments.shards(replicas, size))
+        parts = list(runs.shards(replicas, size))
         assert [replica for part in parts for replica in part] == replicas
         assert all(len(part) <= size for part in parts)
 
 
 def test_the_division_is_the_largest_that_fits() -> None:
-    some = small(seeds=2)  # 14 replicas
-    assert [experiments.division(some, fitting) for fitting in (14, 13, 7, 6, 1)] == [
-        14,
-        7,
-        7,
-        4,
-        1,
-    ]
+    assert [runs.division(14, fitting) for fitting in (14, 13, 7, 6, 1)] == [14, 7, 7, 5, 1]
+    assert runs.division(0, 5) == 1  # nothing is left to do
 
 
 @pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])
 def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
     some = small(experiment, rounds=0 if experiment == "learned_supermasks" else 1)
-    data = experiments.load_dataset(some)
+    data = runs.load_dataset(some)
     done, rounds = 0, set()
 
     def progress(iterations: int, accuracy: float, round_: int) -> None:
@@ -603,17 +608,17 @@ def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
         done += iterations
         rounds.add(round_)
 
-    experiments.run(some, dataset=data, progress=progress)
-    assert done == experiments.total_iterations(some, data)
+    runs.run(some, dataset=data, progress=progress)
+    assert done == experiments.size(some).iterations
     expected = {"criteria": {0, 1}, "supermasks": {0, 1}, "learned_supermasks": set(range(1, 15))}
     assert rounds == expected[experiment]
 
 
 def test_too_many_train_images_are_refused() -> None:
     with pytest.raises(UserError, match=r"train_images must lie between 1 and the 1297 of digits"):
-        experiments.run(small(train_images=5_000))
+        runs.run(small(train_images=5_000))
     assert datasets.load("digits").with_train_images(1_297).train.labels.shape == (1_297,)
 
 
 def test_devices_are_described() -> None:
-    assert "threads" in experiments.describe_device(torch.device("cpu"))
+    assert "threads" in processor.describe(torch.device("cpu"))

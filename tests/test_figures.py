@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot
 
-from dltlib import claims, criteria, experiments, figures, plans
+from dltlib import catalogue, claims, criteria, experiments, figures, runs
 from dltlib.errors import UserError
 
 BEST, WORST = "large_final/rewind/zero", "small_final/rewind/zero"
@@ -51,7 +51,7 @@ def weights(count: int = 500, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor
 
 
 def test_every_arm_of_every_experiment_has_a_colour_of_its_own() -> None:
-    for experiment in plans.EXPERIMENTS.values():
+    for experiment in catalogue.EXPERIMENTS.values():
         if experiment.kind == "criterion_masks":
             continue  # 40 arms: drawn in parts
         styles = [figures.style(arm) for arm in experiment.arms]
@@ -62,8 +62,8 @@ def test_every_arm_of_every_experiment_has_a_colour_of_its_own() -> None:
 def test_the_standard_ticket_has_one_colour_and_opposites_share_theirs() -> None:
     assert figures.style("large_final/rewind/zero") == figures.style("large_final")
     assert figures.style("movement/rewind/zero") == figures.style("movement/initial/plain")
-    for name in criteria.PAPER:
-        opposite = criteria.find(name).opposite
+    for name in catalogue.CRITERIA:
+        opposite = criteria.CRITERIA.find(name).opposite
         if opposite:
             assert figures.style(name).color == figures.style(opposite).color
             assert figures.style(name).dashes != figures.style(opposite).dashes
@@ -172,7 +172,7 @@ def test_accuracy_curves_draw_the_numbers_of_curves(table: pd.DataFrame) -> None
 # --- regions of the (w_i, w_f) plane ----------------------------------------------------------
 
 REGIONS = [
-    *(name for name in criteria.PAPER if name != "random"),
+    *(name for name in catalogue.CRITERIA if name != "random"),
     "large_final_same_sign",
     "large_final_diff_sign",
 ]
@@ -219,7 +219,7 @@ def test_what_is_no_function_of_the_weights_has_no_region(name: str) -> None:
 def test_regions_are_shaded_where_the_margin_says() -> None:
     initial, final = (values.numpy() for values in weights())
     figure = figures.criterion_regions(initial, final, 0.2, points=300)
-    assert [ax.get_title() for ax in figure.axes] == list(criteria.PAPER)
+    assert [ax.get_title() for ax in figure.axes] == list(catalogue.CRITERIA)
     for ax in figure.axes:
         pruned, kept = ax.collections[-2:]
         assert len(pruned.get_offsets()) + len(kept.get_offsets()) == 300
@@ -296,8 +296,8 @@ def test_pictures_leave_pruned_weights_out() -> None:
 def test_a_plan_runs_in_memory_and_leaves_nothing(tmp_path, monkeypatch) -> None:
     for variable in ("DLTLIB_RUNS", "DLTLIB_RECORDS"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
-    plan = plans.plan("criteria", arms=("large_final", "random"), seeds=2, rounds=1, epochs=1)
-    table = experiments.table(plan)
+    plan = experiments.plan("criteria", arms=("large_final", "random"), seeds=2, rounds=1, epochs=1)
+    table = runs.table(plan)
     assert table[["arm", "seed", "round"]].apply(tuple, axis=1).tolist() == [
         (f"{name}/rewind/zero", seed, number)
         for name in ("large_final", "random")
@@ -307,6 +307,6 @@ def test_a_plan_runs_in_memory_and_leaves_nothing(tmp_path, monkeypatch) -> None
     assert not list(tmp_path.iterdir())
     from dltlib import records
 
-    experiments.run(plan)
-    stored = records.read(plan.name, experiments.run_directory(plan))
+    runs.run(plan)
+    stored = records.read(experiments.name(plan), runs.run_directory(plan))
     pd.testing.assert_frame_equal(table, stored.table, check_dtype=False)

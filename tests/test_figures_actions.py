@@ -1,5 +1,6 @@
 """The numbers plotted for mask-1 and mask-0 actions, and for what pruned weights were doing."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from dltlib import actions, claims, figures, networks, page
 from dltlib.errors import UserError
+from dltlib.history import History
 from dltlib.records import Record
 
 ZERO, OWN = "large_final/rewind/zero", "large_final/rewind/move_to_zero"
@@ -63,9 +65,10 @@ def lines(figure: Figure, panel: int) -> dict[str, tuple[list[float], list[float
 
 def starts() -> tuple[np.ndarray, dict[str, np.ndarray]]:
     initial = networks.draw(LAYER, "test")
-    mask = torch.ones_like(initial, dtype=torch.bool)
+    everything = torch.ones_like(initial, dtype=torch.bool)[None]
+    history = History(LAYER, [0], 1, initial[None], initial[None], everything)
     return initial.numpy().ravel(), {
-        name: action(LAYER, initial, mask, ("test",)).numpy().ravel()
+        name: action.values(history).numpy().ravel()
         for name, action in actions.MASK1_ACTIONS.items()
     }
 
@@ -103,10 +106,13 @@ def test_fates_by_hand(name: str) -> None:
     final = torch.tensor([0.1, 0.9, -0.1, -0.9])  # shrank, grew, shrank, grew
     mask = torch.tensor([True, True, False, False])
     action = actions.MASK0_ACTIONS[name]
-    if action.own_mask:
-        mask = action.own_mask(initial, final, torch.ones(4, dtype=torch.bool))
-    layer = networks.Layer("dense1", "dense", (2, 2))
-    start = actions.start_values(layer, initial, final, mask, "rewind", name, ())
+    layer = networks.Layer("dense1", "dense", (4,))
+    everything = torch.ones(4, dtype=torch.bool)
+    history = History(layer, [0], 1, initial[None], final[None], everything[None])
+    if action.kept:
+        mask = action.kept(history)[0]
+    history = dataclasses.replace(history, mask=mask[None])
+    start = actions.start_values(history, "rewind", name)[0]
     got = figures.fates(initial.numpy(), start.numpy(), mask.numpy()).tolist()
     trained, from_zero, at_zero, at_initial = figures.FATES
     assert (

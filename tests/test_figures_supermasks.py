@@ -189,7 +189,7 @@ def test_learner_of_variants_lies_over_each_replicas_own_values():
 )
 def test_learner_of_unknown_variants_names_the_valid_ones(variant):
     network = networks.build("fc", (1, 4, 4))
-    with pytest.raises(UserError, match="initial, constant, the scaling one of plain, rescaled"):
+    with pytest.raises(UserError, match="initial, constant; plain, rescaled"):
         supermasks.Learner.of_variants(network, [variant], [0])
 
 

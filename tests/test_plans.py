@@ -7,9 +7,13 @@ import shlex
 
 import pytest
 
-from dltlib import actions, criteria, datasets, networks, plans
+from dltlib import actions, catalogue, experiments
 from dltlib.errors import UserError
-from dltlib.plans import Arm, MaskArm, Plan, plan
+from dltlib.experiments import plan
+from dltlib.kinds import criterion_masks, learned_masks, tickets
+from dltlib.kinds.masks import MaskArm
+from dltlib.kinds.tickets import Arm
+from dltlib.plans import Plan
 
 # Data, epochs, learning rate, share kept each round in conv, dense and output layers.
 SECTION_2 = {
@@ -47,7 +51,7 @@ def test_learned_masks_are_section_5_to_the_letter() -> None:
 
 
 def test_experiments_name_the_papers_arms() -> None:
-    assert plan("criteria").arms == tuple(f"{name}/rewind/zero" for name in criteria.PAPER)
+    assert plan("criteria").arms == tuple(f"{name}/rewind/zero" for name in catalogue.CRITERIA)
     assert plan("signs").arms == tuple(
         f"large_final/{action}/zero" for action in actions.MASK1_ACTIONS
     )
@@ -61,16 +65,19 @@ def test_experiments_name_the_papers_arms() -> None:
                 assert f"{source}/{values}/{scaling}" in masks
 
 
-@pytest.mark.parametrize("experiment", plans.EXPERIMENTS)
-@pytest.mark.parametrize("network", networks.ARCHITECTURES)
-@pytest.mark.parametrize("preset", plans.PRESETS)
+@pytest.mark.parametrize("experiment", catalogue.EXPERIMENTS)
+@pytest.mark.parametrize("network", catalogue.NETWORKS)
+@pytest.mark.parametrize("preset", catalogue.PRESETS)
 def test_every_preset_of_every_experiment_is_a_plan(
     experiment: str, network: str, preset: str
 ) -> None:
     stock = plan(experiment, network, preset)
-    assert stock.is_stock
-    assert stock.name == f"{experiment}-{network}-{preset}"
-    assert stock.command == f"dltlib run {experiment} --network {network} --preset {preset}"
+    assert experiments.stock(stock) == stock
+    assert experiments.name(stock) == f"{experiment}-{network}-{preset}"
+    assert (
+        experiments.command(stock)
+        == f"dltlib run {experiment} --network {network} --preset {preset}"
+    )
     assert len(stock.replicas()) == stock.seeds * len(stock.arms)
     if preset == "tiny":
         assert stock.dataset == "digits"  # embedded: it runs anywhere
@@ -80,13 +87,13 @@ def test_every_preset_of_every_experiment_is_a_plan(
 
 
 def test_arms_are_written_as_criterion_and_actions() -> None:
-    assert plans.parse_arm("movement") == Arm("movement", "rewind", "zero")
-    assert plans.parse_arm("movement/reinit") == Arm("movement", "reinit", "zero")
-    arm = plans.parse_arm("snip/signed_constant/variant_2")
+    assert tickets.parse("movement") == Arm("movement", "rewind", "zero")
+    assert tickets.parse("movement/reinit") == Arm("movement", "reinit", "zero")
+    arm = tickets.parse("snip/signed_constant/variant_2")
     assert arm == ("snip", "signed_constant", "variant_2")
     assert str(arm) == "snip/signed_constant/variant_2"
-    assert plans.parse_criterion_mask("grad") == MaskArm("grad", "initial", "plain")
-    assert str(plans.parse_learned_mask("learned/constant")) == "learned/constant/plain"
+    assert criterion_masks.parse("grad") == MaskArm("grad", "initial", "plain")
+    assert str(learned_masks.parse("learned/constant")) == "learned/constant/plain"
     assert plan("criteria", arms=("movement", "random/reinit")).arms == (
         "movement/rewind/zero",
         "random/reinit/zero",
@@ -137,7 +144,7 @@ def test_arms_are_named_once_and_at_least_one() -> None:
         ({"learning_rate": math.nan}, "learning_rate must be a positive number"),
         ({"width": 0.0}, "width must be a positive number"),
         ({"width": math.inf}, "width must be a positive number"),
-        ({"keep_conv": 0.0}, "keep_conv must lie in (0, 1]"),
+        ({"width": 1e300}, "width must be a positive number up to 64"),
         ({"keep_dense": 1.1}, "keep_dense must lie in (0, 1]"),
         ({"keep_output": math.nan}, "keep_output must lie in (0, 1]"),
         ({"precision": "int8"}, "'int8': choose one of fp32, tf32, bf16"),
@@ -149,11 +156,50 @@ def test_bad_values_are_refused_at_once(changes: dict, message: str) -> None:
         plan("criteria", **changes)
 
 
+@pytest.mark.parametrize(
+    ("experiment", "network", "changes"),
+    [
+        ("criteria", "fc", {"keep_conv": 0.5}),
+        ("learned_supermasks", "conv2", {"rounds": 3}),
+        ("learned_supermasks", "conv2", {"keep_conv": 0.5}),
+        ("learned_supermasks", "fc", {"keep_dense": 0.5}),
+        ("identity_supermasks", "fc", {"evaluate_every": 7}),
+    ],
+)
+def test_options_that_decide_nothing_are_refused(
+    experiment: str, network: str, changes: dict
+) -> None:
+    (name,) = changes
+    with pytest.raises(UserError, match=f"{experiment} on {network} does not use {name}"):
+        plan(experiment, network, **changes)
+    value = getattr(plan(experiment, network), name)
+    assert plan(experiment, network, **{name: value}) == plan(experiment, network)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": 10**9}, "90 x 10^9|81 x 10^9|81,000,000,000|9 x 10^10|8 x 10^10"),
+        ({"rounds": 10**12}, "rows of a record"),
+        ({"epochs": 10**20}, "training iterations in all"),
+    ],
+)
+def test_what_no_machine_finishes_is_counted_and_refused(changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match="|".join(map(re.escape, message.split("|")))):
+        experiments.size(plan("criteria", **changes))
+
+
+def test_sizes_are_those_of_the_paper() -> None:
+    size = experiments.size(plan("criteria", "fc", "paper"))
+    assert (size.replicas, size.rows) == (45, 45 * 25)
+    assert size.iterations == 5 * (1 + 24 * 9) * 55 * (55_000 // 60)
+
+
 def test_bad_names_are_refused_with_the_valid_ones() -> None:
     for arguments, message in (
         (("criterion",), "'criterion': choose one of criteria, signs, zeros, supermasks, learned"),
         (("criteria", "vgg"), "'vgg': choose one of fc, conv2, conv4, conv6"),
-        (("criteria", "fc", "huge"), "'huge': choose one of tiny, cpu, paper"),
+        (("criteria", "fc", "huge"), "'huge': choose one of paper, cpu, tiny"),
     ):
         with pytest.raises(UserError, match=message):
             plan(*arguments)
@@ -188,20 +234,20 @@ def test_every_field_has_a_part_in_the_hash() -> None:
     assert set(OTHER) == fields - {"experiment", "network", "preset"}
     hashes = {plan("criteria").hash(), plan("signs").hash(), plan("criteria", "conv2").hash()}
     hashes |= {plan("criteria", preset="cpu").hash()}
-    hashes |= {plan("criteria", **{name: value}).hash() for name, value in OTHER.items()}
+    hashes |= {plan("criteria", "conv4", **{name: value}).hash() for name, value in OTHER.items()}
     assert len(hashes) == 4 + len(OTHER)
 
 
 @pytest.mark.parametrize("name", OTHER)
 def test_an_override_gives_another_name_and_its_own_command(name: str) -> None:
-    changed = plan("criteria", **{name: OTHER[name]})
-    assert not changed.is_stock
-    assert changed.name == f"criteria-fc-tiny-{changed.hash()}"
+    changed = plan("criteria", "conv2", **{name: OTHER[name]})
+    assert experiments.stock(changed) != changed
+    assert experiments.name(changed) == f"criteria-conv2-tiny-{changed.hash()}"
     assert re.fullmatch("[0-9a-f]{12}", changed.hash())
     # The command gives the same plan, through the real parser.
     from dltlib import cli
 
-    options = cli._parser().parse_args(shlex.split(changed.command)[1:])
+    options = cli._parser().parse_args(shlex.split(experiments.command(changed))[1:])
     overrides = {key: getattr(options, key) for key in cli.OVERRIDES}
     overrides |= {"arms": tuple(options.arms) if options.arms else None}
     again = plan(
@@ -243,4 +289,4 @@ def test_a_plan_is_plain_data() -> None:
     content = plan("criteria").as_dict()
     assert isinstance(content["arms"], list)
     assert Plan(**(content | {"arms": tuple(content["arms"])})) == plan("criteria")
-    assert set(datasets.DATASETS) >= {"digits", "mnist", "fashion_mnist", "cifar10"}
+    assert set(catalogue.DATASETS) >= {"digits", "mnist", "fashion_mnist", "cifar10"}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from dltlib import plans, records
+from dltlib import experiments, files, records
 from dltlib.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -36,10 +36,10 @@ def row(arm: str = "large_final/rewind/zero", seed: int = 0, round_: int = 0) ->
 ROWS = [row(seed=seed, round_=round_) for round_ in (1, 0) for seed in (1, 0)]
 
 
-def write(directory: Path, rows: list[dict] | None = None) -> Path:
-    plan = plans.plan("criteria")
+def write(directory: Path, rows: list[dict] | None = None, arrays: dict | None = None) -> Path:
+    plan = experiments.plan("criteria")
     return records.write(
-        directory, NAME, rows or ROWS, plan.as_dict(), device="a CPU", seconds=61.2,
+        directory, NAME, rows or ROWS, plan.as_dict(), arrays, device="a CPU", seconds=61.2,
         command="dltlib run criteria",
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert record.table.test_accuracy.tolist()[1] == 0.1 + 0.2 / 3  # to the last bit
     assert record.table.layer_density[1].tolist() == [0.8, 0.9]
     assert list(record.table.columns) == [c for c in records.COLUMNS if c in record.table.columns]
-    assert record.plan == plans.plan("criteria").as_dict()
+    assert record.plan == experiments.plan("criteria").as_dict()
     assert {"plan", "versions", "commit", "device", "finished", "seconds", "command"} <= set(
         record.manifest
     )
@@ -71,7 +71,7 @@ def test_a_caption_says_where_numbers_come_from(tmp_path: Path) -> None:
     for part in ("fc/digits", "preset tiny", "3 seeds", "8 epochs", "a CPU", TORCH):
         assert part in text
     assert "`dltlib run criteria`" in text
-    plan = plans.plan("signs", "conv2", "cpu").as_dict()
+    plan = experiments.plan("signs", "conv2", "cpu").as_dict()
     small = records.Record(pd.DataFrame(), {"plan": plan})
     assert small.scale() == "conv2/cifar10, width 0.125, 3,000 training images"
 
@@ -182,7 +182,7 @@ def test_a_crash_between_table_and_manifest_never_leaves_a_pair_that_lies(
 ) -> None:
     if old:
         write(tmp_path, [row()])
-    real, calls = records.replace_file, []
+    real, calls = files.replace_file, []
 
     def crash_at_the_second(target: Path, write_to: object) -> None:
         calls.append(target)
@@ -204,7 +204,7 @@ def test_a_crash_between_table_and_manifest_never_leaves_a_pair_that_lies(
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "sub" / "file"
-    records.replace_file(target, lambda temporary: temporary.write_text("old"))
+    files.replace_file(target, lambda temporary: temporary.write_text("old"))
     assert target.read_text() == "old"
     assert target.stat().st_mode & 0o777 == 0o644
 
@@ -218,13 +218,13 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
     for error in (RuntimeError("no"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
-            records.replace_file(target, fail(error))
+            files.replace_file(target, fail(error))
         assert target.read_text() == "old"
         assert os.listdir(target.parent) == ["file"]
     with pytest.raises(UserError, match=r"cannot write .*file \(no space\).*DLTLIB_RUNS"):
-        records.replace_file(target, fail(OSError("no space")))
+        files.replace_file(target, fail(OSError("no space")))
     assert os.listdir(target.parent) == ["file"]
-    records.replace_file(target, lambda temporary: temporary.write_text("new"))
+    files.replace_file(target, lambda temporary: temporary.write_text("new"))
     assert target.read_text() == "new"
 
 
@@ -235,9 +235,9 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"cannot write .*taken.*choose a directory"):
             write(place)
         with pytest.raises(UserError, match=r"cannot write .*taken.*choose a directory"):
-            records.check_writable(place)
+            files.check_writable(place)
     assert contents(tmp_path) == {"taken": b"mine"}
-    records.check_writable(tmp_path / "new")
+    files.check_writable(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -251,7 +251,7 @@ def test_a_full_disk_is_an_error_of_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="cannot write"):
             write(tmp_path / "new", many)
         with pytest.raises(UserError, match="cannot write"):
-            records.write_arrays(tmp_path, NAME, {"a": torch.rand(10_000)})
+            write(tmp_path, arrays={"a": torch.rand(10_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {name: content for name, content in contents_of_files(tmp_path)} == before
@@ -267,7 +267,7 @@ def contents_of_files(directory: Path) -> list[tuple[str, bytes]]:
 
 def test_arrays_lie_beside_the_table(tmp_path: Path) -> None:
     arrays = {"mask/a/0/dense1": torch.tensor([1, 2], dtype=torch.uint8), "w": torch.rand(2, 3)}
-    records.write_arrays(tmp_path, NAME, arrays)
+    write(tmp_path, arrays=arrays)
     read = records.read_arrays(NAME, tmp_path)
     assert {key: value.tolist() for key, value in read.items()} == {
         key: value.tolist() for key, value in arrays.items()
@@ -275,13 +275,52 @@ def test_arrays_lie_beside_the_table(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="'other' has no arrays"):
         records.read_arrays("other", tmp_path)
     for damage in (cut, empty):
-        records.write_arrays(tmp_path, NAME, arrays)
+        write(tmp_path, arrays=arrays)
         damage(tmp_path / f"{NAME}.npz")
-        with pytest.raises(UserError, match="is damaged"):
+        with pytest.raises(UserError, match="is not what its manifest describes"):
             records.read_arrays(NAME, tmp_path)
 
 
+def test_arrays_of_another_run_are_noticed(tmp_path: Path) -> None:
+    write(tmp_path, arrays={"w": torch.rand(2, 3)})
+    write(tmp_path / "other", arrays={"w": torch.rand(2, 3)})
+    (tmp_path / "other" / f"{NAME}.npz").replace(tmp_path / f"{NAME}.npz")
+    with pytest.raises(UserError, match="is not what its manifest describes"):
+        records.read_arrays(NAME, tmp_path)
+
+
+@pytest.mark.parametrize("says_its_name", [True, False])
+def test_a_record_under_another_name_is_refused(tmp_path: Path, says_its_name: bool) -> None:
+    """Or digits would be judged as the paper's images, and Conv2 as Conv6."""
+    write(tmp_path)
+    if not says_its_name:  # as older records
+        manifest = json.loads((tmp_path / f"{NAME}.json").read_text())
+        del manifest["name"]
+        (tmp_path / f"{NAME}.json").write_text(json.dumps(manifest))
+        assert records.read(NAME, tmp_path).name == NAME
+    for suffix in (".json", ".parquet"):
+        (tmp_path / f"{NAME}{suffix}").rename(tmp_path / f"criteria-fc-paper{suffix}")
+    with pytest.raises(UserError, match=f"manifest of {NAME} under another name"):
+        records.read("criteria-fc-paper", tmp_path)
+
+
+def test_the_largest_record_is_found_and_a_whole_preset_comes_first(tmp_path: Path) -> None:
+    assert records.largest("criteria", "fc", directory=tmp_path) is None
+    write(tmp_path)
+    assert records.largest("criteria", "fc", directory=tmp_path) == NAME
+    for seeds in (1, 2):
+        plan = experiments.plan("criteria", preset="paper", seeds=seeds)
+        rows = [row(seed=seed) for seed in range(seeds)]
+        records.write(tmp_path, experiments.name(plan), rows, plan.as_dict())
+    assert records.largest("criteria", "fc", directory=tmp_path) == experiments.name(plan)
+    assert records.largest("criteria", "fc", "tiny", tmp_path) == NAME
+    whole = experiments.plan("criteria", preset="paper")
+    records.write(tmp_path, "criteria-fc-paper", ROWS[:1], whole.as_dict())
+    assert records.largest("criteria", "fc", directory=tmp_path) == "criteria-fc-paper"
+
+
 def test_arrays_are_never_unpickled(tmp_path: Path) -> None:
+    write(tmp_path)
     np.savez(tmp_path / f"{NAME}.npz", trap=np.array([{"a": 1}], dtype=object))
     with pytest.raises(UserError, match="is damaged"):
         records.read_arrays(NAME, tmp_path)

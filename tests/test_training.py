@@ -9,6 +9,7 @@ from dltlib import networks, training
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 from dltlib.networks import Network
+from dltlib.settings import PRECISIONS
 from dltlib.training import Settings
 
 STEPS = {"kernel": training.kernel_step, "torch": training.TorchStep}
@@ -396,7 +397,7 @@ def test_bad_settings_are_refused(change: dict, message: str) -> None:
         Settings(**{"epochs": 1, "learning_rate": 1e-3} | change)
 
 
-@pytest.mark.parametrize("precision", training.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_cpu_computes_in_fp32_whatever_the_precision(precision: str) -> None:
     data = reference.dataset(train=40)
     network = networks.build("conv2", data.input_shape, width=0.05)

@@ -4,14 +4,14 @@ The paper's rates for these networks are not known to us (section 5), so each is
 validation accuracy: of `RATES`, the one whose mean over the arms tried is highest after 10 epochs
 of the cpu preset. The test split is not looked at. Leaves the record
 ``learning_rates-NETWORK-cpu`` (arms are ``source/values/scaling/rate``), which the chapter on
-supermasks shows; ``plans._LEARNED_RATES`` holds what was chosen.
+supermasks shows; ``catalogue.NETWORKS`` holds what was chosen.
 """
 
 import math
 import sys
 import time
 
-from dltlib import experiments, networks, paths, plans, records, supermasks
+from dltlib import experiments, networks, paths, processor, records, runs, supermasks
 
 RATES = (10, 30, 100, 300, 1000)
 ARMS = (("learned", "initial", "plain"), ("learned", "initial", "rescaled"))
@@ -20,12 +20,12 @@ ARMS = (("learned", "initial", "plain"), ("learned", "initial", "rescaled"))
 def main(network_name: str) -> None:
     """Learn with every rate, print validation accuracies and write the record."""
     started = time.monotonic()
-    plan = plans.plan("learned_supermasks", network_name, "cpu", seeds=1, epochs=10)
-    dataset = experiments.load_dataset(plan)
+    plan = experiments.plan("learned_supermasks", network_name, "cpu", seeds=1, epochs=10)
+    dataset = runs.load_dataset(plan)
     network = networks.build(plan.network, dataset.input_shape, plan.width)
     rows = []
     for rate in RATES:
-        settings = plans.plan(
+        settings = experiments.plan(
             "learned_supermasks", network_name, "cpu", epochs=plan.epochs, learning_rate=rate
         ).settings()
         learner = supermasks.Learner.of_variants(network, ARMS, [0] * len(ARMS))
@@ -51,7 +51,7 @@ def main(network_name: str) -> None:
         f"learning_rates-{network_name}-cpu",
         rows,
         plan.as_dict(),
-        device=experiments.describe_device(learner.values[0].device),
+        device=processor.describe(learner.values[0].device),
         seconds=round(time.monotonic() - started, 1),
         command=f"python tools/choose_learning_rate.py {network_name}",
     )

@@ -12,11 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dltlib import criteria, pruning
+from dltlib import catalogue, criteria, pruning
 from dltlib.errors import UserError
 from dltlib.figures.accuracy import percent
 from dltlib.figures.actions import plane
 from dltlib.figures.styles import BLACK, WIDTH, look, style
+from dltlib.history import History
+from dltlib.networks import Layer
 
 # These two cut both magnitudes at the same share, so that their regions are intersections.
 _JOINT = {
@@ -62,17 +64,15 @@ def _score(name: str, initial: Tensor, final: Tensor) -> Tensor:
     """The criterion's score of each weight, in float64, of any shape."""
     w_i, w_f = initial.double().reshape(1, -1), final.double().reshape(1, -1)
 
-    def no_gradient() -> Tensor:
+    def none(*_: object) -> Tensor:
         raise UserError(f"{name} is no function of w_i and w_f: it has no region to draw")
 
-    evidence = criteria.Evidence(
-        initial=w_i,
-        final=w_f,
-        alive=torch.ones_like(w_i, dtype=torch.bool),
-        uniform=no_gradient,
-        gradient=no_gradient,
-    )
-    return criteria.find(name).score(evidence).reshape(initial.shape)
+    if name == "random":
+        none()
+    everything = torch.ones_like(w_i, dtype=torch.bool)
+    layer = Layer("plane", "dense", (w_i.numel(),))
+    history = History(layer, [0], 1, w_i, w_f, everything, gradient=none)
+    return criteria.CRITERIA.find(name).score(history).reshape(initial.shape)
 
 
 @look
@@ -80,7 +80,7 @@ def criterion_regions(
     initial: np.ndarray,
     final: np.ndarray,
     keep_fraction: float,
-    names: Sequence[str] = criteria.PAPER,
+    names: Sequence[str] = catalogue.CRITERIA,
     columns: int = 3,
     points: int = 1_000,
 ) -> Figure:

@@ -8,18 +8,13 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dltlib import claims
+from dltlib import catalogue, claims
 from dltlib.figures.accuracy import legend_below
 from dltlib.figures.styles import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, look
 
 NETWORK_COLORS = {"fc": BLUE, "conv2": ORANGE, "conv4": GREEN, "conv6": PURPLE, "all": BLACK}
-NETWORK_NAMES = {
-    "fc": "FC",
-    "conv2": "Conv2",
-    "conv4": "Conv4",
-    "conv6": "Conv6",
-    "all": "between networks",
-}
+NETWORK_NAMES = {network.name: network.title for network in catalogue.NETWORKS.values()}
+NETWORK_NAMES |= {claims.ALL_NETWORKS: "between networks"}
 
 
 def distances(results: Sequence[claims.Result]) -> pd.DataFrame:

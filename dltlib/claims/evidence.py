@@ -1,0 +1,67 @@
+"""What claims read: the records, arm by arm, and the rounds that fall into a window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+from dltlib.records import Record
+
+
+class Undecided(Exception):
+    """Why a comparison has no answer."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The records that a claim may look at, by (experiment, network), and the thresholds."""
+
+    records: Mapping[tuple[str, str], Record]
+    network: str
+    limits: Thresholds = THRESHOLDS
+    # Comparisons of one claim read the same arms again and again.
+    _grids: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    def table(self, experiment: str, network: str) -> pd.DataFrame:
+        """The rows of an experiment on a network."""
+        if (experiment, network) not in self.records:
+            raise Undecided(f"no record of {experiment} on {network}")
+        return self.records[experiment, network].table
+
+    def grid(
+        self,
+        experiment: str,
+        arm: str,
+        column: str = "test_accuracy",
+        network: str | None = None,
+    ) -> pd.DataFrame:
+        """A column of one arm, ``[seed, round]``, shares as percent."""
+        network = network or self.network
+        key = (experiment, arm, column, network)
+        if key not in self._grids:
+            rows = self.table(experiment, network)
+            rows = rows[rows["arm"] == arm]
+            if rows.empty or column not in rows:
+                what = arm if rows.empty else f"{column} of {arm}"
+                raise Undecided(f"the record of {experiment} has no {what}")
+            self._grids[key] = rows.pivot(index="seed", columns="round", values=column) * 100
+        return self._grids[key]
+
+    def window(self, experiment: str, arm: str, name: str) -> list[int]:
+        """The rounds whose density, averaged over the seeds, lies in the window of that name.
+
+        Round 0, the dense network, is in none.
+        """
+        low, high = getattr(self.limits, name)
+        density = self.grid(experiment, arm, "density").mean() / 100
+        density = density[density.index > 0]
+        rounds = density.index[density.between(low, high)].tolist()
+        if len(rounds) < self.limits.least_rounds:
+            reached = f"{density.min():.2g}" if len(density) else "1 (never pruned)"
+            raise Undecided(
+                f"preset too small: {len(rounds)} of {len(density)} rounds have a density from "
+                f"{low:g} to {high:g} ({name.replace('_', ' ')}), {self.limits.least_rounds} are "
+                f"needed; the record ends at {reached}"
+            )
+        return rounds

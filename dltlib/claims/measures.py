@@ -1,0 +1,142 @@
+"""Measures: one number for each seed, read from records."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from dltlib import catalogue
+from dltlib.claims.evidence import Evidence, Undecided
+
+# A measure reads one number for each seed; it raises `Undecided` if it cannot.
+Measure = Callable[[Evidence], pd.Series]
+
+
+def known(values: pd.DataFrame | pd.Series, what: str) -> pd.Series:
+    """Mean over the rounds; a single missing number makes all of it unknown."""
+    missing = values.isna()
+    if missing.any(axis=None):
+        seeds = missing.any(axis=1) if isinstance(missing, pd.DataFrame) else missing
+        named = ", ".join(str(seed) for seed in seeds.index[seeds])
+        raise Undecided(f"no number (NaN) for {what}, seed {named}")
+    return values.mean(axis=1) if isinstance(values, pd.DataFrame) else values
+
+
+def ticket(experiment: str, arm: str, window: str = "any_pruning") -> Measure:
+    """Mean test accuracy over the rounds in a window of densities."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        rounds = evidence.window(experiment, arm, window)
+        return known(evidence.grid(experiment, arm)[rounds], arm)
+
+    return read
+
+
+def share_among_pruned(arm: str, column: str) -> Measure:
+    """A share (of those pruned, or of the candidates), each round counting by what it pruned."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        rounds = evidence.window("criteria", arm, "any_pruning")
+        shares = evidence.grid("criteria", arm, column)[rounds]
+        pruned = -evidence.grid("criteria", arm, "density").diff(axis=1)[rounds]
+        known(shares, f"{column} of {arm}")
+        known(pruned, f"density of {arm}")
+        return (shares * pruned).sum(axis=1) / pruned.sum(axis=1)
+
+    return read
+
+
+def dense(experiment: str, arm: str = "large_final/rewind/zero") -> Measure:
+    """Test accuracy of the dense baseline: round 0, the same for every arm."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        grid = evidence.grid(experiment, arm)
+        if 0 not in grid:
+            raise Undecided(f"the record of {experiment} has no dense baseline (round 0)")
+        return known(grid[0], "the dense baseline")
+
+    return read
+
+
+def slope(experiment: str, leader: str, follower: str, window: str = "any_pruning") -> Measure:
+    """How many points the leader's lead grows each time the density halves (least squares)."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        rounds = evidence.window(experiment, leader, window)
+        lead = (evidence.grid(experiment, leader) - evidence.grid(experiment, follower))[rounds]
+        known(lead, f"{leader} or {follower}")
+        halvings = -np.log2(evidence.grid(experiment, leader, "density").mean()[rounds] / 100)
+        centred = halvings - halvings.mean()
+        return (lead * centred).sum(axis=1) / (centred**2).sum()
+
+    return read
+
+
+def by_mean(choose: Callable[..., str], measures: Mapping[str, Measure]) -> Measure:
+    """Of several measures the one with the highest (``max``) or lowest (``min``) mean."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        values = {name: measure(evidence) for name, measure in measures.items()}
+        return values[choose(values, key=lambda name: values[name].mean())]
+
+    return read
+
+
+def criterion_mask(arm: str) -> Measure:
+    """Test accuracy at the density that validation accuracy chooses, seed by seed.
+
+    The whole network (round 0) is not a mask.
+    """
+
+    def read(evidence: Evidence) -> pd.Series:
+        test = evidence.grid("supermasks", arm).drop(columns=0, errors="ignore")
+        validation = evidence.grid("supermasks", arm, "validation_accuracy")[test.columns]
+        if test.empty:
+            raise Undecided(f"preset too small: the record of supermasks has no mask for {arm}")
+        known(test, arm)
+        known(validation, arm)
+        # Of equally good masks the one that keeps most.
+        best = validation.idxmax(axis=1)
+        return pd.Series({seed: test.loc[seed, best[seed]] for seed in test.index})
+
+    return read
+
+
+def learned_mask(arm: str, column: str = "test_accuracy", network: str | None = None) -> Measure:
+    """A column of a learned mask after its last epoch."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        grid = evidence.grid("learned_supermasks", arm, column, network)
+        return known(grid[grid.columns.max()], arm)
+
+    return read
+
+
+def best_learned_mask(evidence: Evidence) -> pd.Series:
+    """Test accuracy of the learned mask that validation accuracy chooses, seed by seed."""
+    arms = catalogue.EXPERIMENTS["learned_supermasks"].arms
+    validation, test = (
+        pd.DataFrame({arm: learned_mask(arm, column)(evidence) for arm in arms})
+        for column in ("validation_accuracy", "test_accuracy")
+    )
+    best = validation.idxmax(axis=1)
+    return pd.Series({seed: test.loc[seed, best[seed]] for seed in test.index})
+
+
+def rescaling_gain(networks: Sequence[str] | None = None) -> Measure:
+    """What dynamic weight rescaling adds to a learned mask: the mean of w_i and S.C., and of the
+    networks if several are named."""
+
+    def read(evidence: Evidence) -> pd.Series:
+        gains = [
+            learned_mask(f"learned/{values}/rescaled", network=network)(evidence)
+            - learned_mask(f"learned/{values}/plain", network=network)(evidence)
+            for network in networks or [evidence.network]
+            for values in catalogue.MASK_VALUES
+        ]
+        return pd.concat(gains, axis=1, join="inner").dropna().mean(axis=1)
+
+    return read
+
+
+trained: Measure = dense("supermasks", "trained")

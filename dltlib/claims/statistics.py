@@ -1,0 +1,151 @@
+"""From a measure to a verdict: comparisons, intervals, and how parts make up a claim."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dltlib.claims.evidence import Evidence, Undecided
+from dltlib.claims.measures import Measure
+from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+
+VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+POINTS, PERCENT, SLOPE = "points", "%", "points per halving of density"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An effect (``measure``, less ``reference`` where there is one) and the bar it must pass.
+
+    ``bar`` names one of `Thresholds`, if it is not 0: a number, or a margin, by which the effect
+    may then lie below 0. ``paper`` is the paper's figure for the same effect.
+    """
+
+    name: str
+    measure: Measure
+    reference: Measure | None = None
+    bar: str | None = None
+    unit: str = POINTS
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A comparison with its numbers and verdict; what could not be measured is NaN."""
+
+    name: str
+    unit: str
+    effect: float
+    low: float
+    high: float
+    bar: float
+    seeds: int
+    paper: float | None
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the records say about one claim on one network, and which records those are."""
+
+    claim: str
+    network: str
+    verdict: str
+    reason: str
+    weakest: Part
+    parts: tuple[Part, ...]
+    preset: str | None
+    records: tuple[str, ...]
+
+
+class Interval(NamedTuple):
+    """A mean and the ends of its confidence interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence) -> Interval:
+    """Student's interval of the mean of independent values, one for each seed.
+
+    For differences paired by seed this is the paired t interval. It takes the values for normally
+    distributed, and with few seeds it is wide: 1.24 standard deviations to either side of the
+    mean for five, 2.5 for three; one value has none (its ends are NaN).
+    """
+    from scipy import stats
+
+    sample = np.asarray(list(values), dtype=float)
+    mean = float(sample.mean()) if len(sample) else math.nan
+    if len(sample) < 2:
+        return Interval(mean, math.nan, math.nan)
+    error = sample.std(ddof=1) / math.sqrt(len(sample))
+    reach = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * error)
+    return Interval(mean, mean - reach, mean + reach)
+
+
+def compare(comparison: Comparison, evidence: Evidence) -> Part:
+    """Measure one comparison and give its verdict."""
+    limits = evidence.limits
+    bar = getattr(limits, comparison.bar) if comparison.bar else 0.0
+    values, level = pd.Series(dtype=float), math.nan
+    reason = ""
+    try:
+        values = comparison.measure(evidence)
+        if comparison.reference is not None:
+            reference = comparison.reference(evidence)
+            values = (values - reference).dropna()  # the seeds that both have
+            level = float(reference[values.index].mean())
+    except Undecided as undecided:
+        values, reason = values[:0], str(undecided)
+    if isinstance(bar, tuple):  # a margin; unknown if the reference is
+        share, most = bar
+        bar = math.nan if math.isnan(level) else 0.0 - min(share * (100 - level), most)
+    mean, low, high = interval(values, limits.confidence)
+    verdict, why = _verdict(low, high, bar, len(values), limits)
+    return Part(
+        name=comparison.name,
+        unit=comparison.unit,
+        effect=mean,
+        low=low,
+        high=high,
+        bar=bar,
+        seeds=len(values),
+        paper=comparison.paper,
+        verdict=verdict,
+        reason=reason or why,
+    )
+
+
+def _verdict(
+    low: float, high: float, bar: float, seeds: int, limits: Thresholds
+) -> tuple[str, str]:
+    if seeds < limits.least_seeds:
+        return UNDECIDED, f"needs at least {limits.least_seeds} seeds, has {seeds}"
+    if low > bar:
+        return REPRODUCED, ""
+    if high < bar:
+        return NOT_REPRODUCED, ""
+    return UNDECIDED, "the interval spans the threshold"
+
+
+def combine(parts: Sequence[Part]) -> tuple[str, str, Part]:
+    """Verdict and reason of a claim, and its weakest part among those that decide it."""
+    for verdict in (NOT_REPRODUCED, UNDECIDED, REPRODUCED):
+        deciding = [part for part in parts if part.verdict == verdict]
+        if deciding:
+            # Parts without a number come last: they say least about what is weak.
+            weakest = min(
+                deciding, key=lambda part: (math.isnan(part.effect), part.effect - part.bar)
+            )
+            reason = weakest.reason
+            same = {part.reason for part in parts} == {reason}
+            if len(parts) > 1 and verdict != REPRODUCED and not (same and reason):
+                share = f"{len(deciding)} of {len(parts)} parts"
+                reason = f"{share}: {reason}" if reason else share
+            return verdict, reason, weakest
+    raise ValueError("a claim has at least one comparison")

@@ -1,0 +1,169 @@
+"""Verdicts and the paper's table 2 as tables and as lines for people."""
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dltlib import catalogue
+from dltlib.claims.evidence import Evidence
+from dltlib.claims.judging import NETWORKS, Shelf
+from dltlib.claims.paper import CLAIMS, OUR_TABLE_2
+from dltlib.claims.statistics import PERCENT, VERDICTS, Comparison, Part, Result, compare
+from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+
+
+def frame(results: Sequence[Result], verbose: bool = False) -> pd.DataFrame:
+    """One row for each claim and network, or (``verbose``) for each of its comparisons.
+
+    Columns: claim, network, verdict, comparison, effect, low, high, bar (all in unit), paper (None
+    where it gives no figure), seeds, reason, preset, records.
+    """
+    return pd.DataFrame(
+        [
+            {
+                "claim": result.claim,
+                "network": result.network,
+                "verdict": part.verdict if verbose else result.verdict,
+                "comparison": part.name,
+                "effect": part.effect,
+                "low": part.low,
+                "high": part.high,
+                "bar": part.bar,
+                "unit": part.unit,
+                "paper": part.paper,
+                "seeds": part.seeds,
+                "reason": part.reason if verbose else result.reason,
+                "preset": result.preset,
+                "records": ", ".join(result.records),
+            }
+            for result in results
+            for part in (result.parts if verbose else [result.weakest])
+        ]
+    )
+
+
+def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
+    """An interval as a table shows it; empty for a mean that is no number.
+
+    >>> bracketed(-0.13, -0.9, 0.64)
+    '−0.13 [−0.90, 0.64]'
+    """
+    if math.isnan(mean):
+        return ""
+    mean, low, high = (
+        f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}") for value in (mean, low, high)
+    )
+    return mean if low == "nan" else f"{mean} [{low}, {high}]"
+
+
+def comparisons(results: Sequence[Result]) -> pd.DataFrame:
+    """Every comparison that verdicts rest on, as a chapter shows it, one row each.
+
+    The index names the comparison; columns claim, effect (with its interval), threshold and
+    verdict, all strings.
+    """
+    rows = [
+        {
+            "claim": result.claim,
+            "effect": bracketed(part.effect, part.low, part.high),
+            "threshold": bracketed(part.bar, math.nan, math.nan),
+            "verdict": part.verdict,
+        }
+        for result in results
+        for part in result.parts
+    ]
+    names = [part.name for result in results for part in result.parts]
+    return pd.DataFrame(rows, index=names).rename_axis(columns="comparison")
+
+
+def table_2(
+    preset: str | None = None,
+    networks: Sequence[str] = NETWORKS,
+    confidence: float = THRESHOLDS.confidence,
+    directory: Path | None = None,
+) -> pd.DataFrame:
+    """The paper's table 2 beside ours, one row for each network and column of it.
+
+    Columns: network, column, paper, ours, low, high (all in percent; NaN where there is no
+    record), seeds, preset. Criterion masks are large_final_same_sign, the paper's best, at the
+    density that validation accuracy chooses; records are chosen as `scorecard` does.
+    """
+    shelf = Shelf(directory)
+    rows = []
+    for network in networks:
+        evidence = shelf.choose(CLAIMS["supermask-5"], network, preset)
+        presets = dict.fromkeys(record.plan["preset"] for record in evidence.values())
+        chosen = " and ".join(presets) or None
+        for column, paper in catalogue.TABLE_2[network].items():
+            part = compare(
+                Comparison(column, OUR_TABLE_2[column], unit=PERCENT),
+                Evidence(evidence, network, Thresholds(confidence=confidence)),
+            )
+            ours = (part.effect, part.low, part.high, part.seeds)
+            rows.append((network, column, paper, *ours, chosen))
+    names = ["network", "column", "paper", "ours", "low", "high", "seeds", "preset"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def table_2_in_words(table: pd.DataFrame) -> pd.DataFrame:
+    """`table_2` as the paper prints it, for a page: a row for each of its columns, and for each
+    network that was measured the paper's figure and ours, "mean ± half width of the interval"."""
+    measured = table[table["network"].isin(table["network"][table["ours"].notna()])]
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in measured.itertuples():
+        ours = "" if math.isnan(row.ours) else f"{row.ours:.1f}"
+        if not math.isnan(row.high):
+            ours += f" ± {row.high - row.ours:.1f}"
+        cells.setdefault((row.network, "paper"), {})[row.column] = f"{row.paper:.1f}"
+        cells.setdefault((row.network, "ours"), {})[row.column] = ours
+    return pd.DataFrame(cells)
+
+
+def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
+    """Lines for people, claim by claim: what ``dltlib claims`` prints.
+
+    ``verbose`` adds every comparison, and how the claim was read.
+    """
+    lines = []
+    for name in dict.fromkeys(result.claim for result in results):
+        one = CLAIMS.find(name)
+        lines.append(f"{one.name}: {one.sentence}")
+        if verbose:
+            lines.append(f"  Read as: {one.reading}")
+        for result in results:
+            if result.claim != name:
+                continue
+            lines.append(f"  {result.network:6}{result.verdict.upper()}: {_in_words(result)}")
+            if verbose:
+                lines += [f"        {part.verdict}: {_in_words(part)}" for part in result.parts]
+    counts = count(results)
+    lines.append("; ".join(f"{number} {verdict}" for verdict, number in counts.items()))
+    return lines
+
+
+def count(results: Iterable[Result]) -> dict[str, int]:
+    """How often each verdict was given, in the order reproduced, not reproduced, undecided."""
+    verdicts = [result.verdict for result in results]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+
+
+def _in_words(given: Result | Part) -> str:
+    part = given.weakest if isinstance(given, Result) else given
+    words = []
+    if not math.isnan(part.effect):
+        ends = "" if math.isnan(part.low) else f" [{part.low:.2f}, {part.high:.2f}]"
+        words.append(
+            f"{part.name}: {part.effect:.2f}{ends} {part.unit}, {part.seeds} seeds, threshold "
+            f"{part.bar:.2f}"
+        )
+    elif isinstance(given, Part) or part.paper is not None:
+        words.append(part.name)
+    if part.paper is not None:
+        words.append(f"the paper {part.paper:g}")
+    if given.reason:
+        words.append(given.reason)
+    if isinstance(given, Result) and given.records:
+        words.append(", ".join(given.records))
+    return "; ".join(words)

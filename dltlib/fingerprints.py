@@ -1,0 +1,124 @@
+"""What decides the numbers of a run, in a few digits that change when a number would.
+
+Code is recognised by what it does and not by how it is written: each arm is run for two rounds on
+a few digits, and everything that comes out, to the last bit, is hashed. So a change of comments or
+of structure is none, and a criterion turned round is one. The probe also meets the processor's own
+order of summation; since it is small, the torch capability of the processor joins the hash where
+stock torch does the work.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from dltlib import datasets, experiments, processor, training
+from dltlib.checkpoints import Checkpoint
+from dltlib.datasets import Dataset
+from dltlib.kinds import KINDS, Shard
+from dltlib.plans import Plan
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """``arms``: a hash of what each arm's probe gave; ``data``: of all images and labels."""
+
+    processor: Mapping[str, str]
+    data: str
+    arms: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As manifests and checkpoints hold it."""
+        return {"processor": dict(self.processor), "data": self.data, "arms": dict(self.arms)}
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """In words, what another fingerprint (as a dict) says differently of the same arms."""
+        changed = [
+            arm for arm, value in other["arms"].items() if self.arms.get(arm, value) != value
+        ]
+        if self.data == other["data"] and not changed:
+            return []
+        said = [f"other numbers for {', '.join(changed)}"] if changed else []
+        if self.data != other["data"]:
+            said.append("other data")
+        if dict(self.processor) != other["processor"]:
+            words = (processor.in_words(facts) for facts in (other["processor"], self.processor))
+            said.append("another kind of processor ({}; here {})".format(*words))
+        return said
+
+
+def take(plan: Plan, dataset: Dataset, device: torch.device) -> Fingerprint:
+    """The fingerprint of a plan's arms here and now, within a second or so."""
+    hashes = probe(_small(plan), str(device))
+    return Fingerprint(
+        processor=processor.kind(device),
+        data=_of_data(dataset),
+        arms={arm: hashes[_early(arm)] for arm in plan.arms},
+    )
+
+
+def _of_data(dataset: Dataset) -> str:
+    found = hashlib.blake2b(digest_size=8)
+    for split in (dataset.train, dataset.validation, dataset.test):
+        for part in (split.images, split.labels):
+            found.update(str(tuple(part.shape)).encode())
+            found.update(part.cpu().contiguous().numpy().data)
+    return found.hexdigest()
+
+
+PROBED_IMAGES, PROBED_BATCH, PROBED_WIDTH = 120, 30, 0.1
+
+
+def _early(arm: str) -> str:
+    """The arm with late iterations moved to the first one, which a probe reaches."""
+    return re.sub(r"@[1-9]\d*", "@1", arm)
+
+
+def _small(plan: Plan) -> Plan:
+    """The plan reduced to a probe: the same arms, rates and shares on a few digits."""
+    return dataclasses.replace(
+        plan,
+        preset="tiny",
+        dataset="digits",
+        arms=tuple(dict.fromkeys(map(_early, plan.arms))),
+        seeds=1,
+        rounds=min(plan.rounds, 2),
+        epochs=2,
+        batch_size=PROBED_BATCH,
+        evaluate_every=2,
+        width=PROBED_WIDTH,
+        train_images=PROBED_IMAGES,
+    )
+
+
+@lru_cache(maxsize=64)
+def probe(plan: Plan, device: str) -> dict[str, str]:
+    """Run a small plan and hash, arm by arm, the rows and the bits of what the last round left."""
+    place = torch.device(device)
+    network = experiments.build_network(plan)
+    checkpoint = Checkpoint(None, plan.hash(), plan.replicas())
+    data = datasets.load("digits").with_train_images(plan.train_images).to(place)
+    shard = Shard(plan, network, data, place, checkpoint, lambda *_, **__: None)
+    for _ in KINDS.find(plan.kind).run(shard):
+        pass
+    stock = training.uses_stock_torch(network, place) or plan.kind != "tickets"
+    common = processor.kind(place).get("torch", "") if stock else ""
+    hashes = {}
+    for index, arm in enumerate(plan.arms):
+        found = hashlib.blake2b(common.encode(), digest_size=8)
+        rows = [row for row in checkpoint.rows if row["arm"] in (arm, "trained")]
+        found.update(json.dumps(rows, sort_keys=True).encode())
+        # Weights at earlier iterations are there for the arms that asked, and tell in their masks.
+        for name in sorted(name for name in checkpoint.names() if not name.startswith("at/")):
+            for layer in checkpoint.layers(name):
+                # A layer's first axis is the arms, or the one seed.
+                bits = layer[index] if len(layer) == len(plan.arms) else layer
+                found.update(bits.contiguous().numpy().tobytes())
+        hashes[arm] = found.hexdigest()
+    return hashes

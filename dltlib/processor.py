@@ -1,0 +1,53 @@
+"""The kind of processor that decides bits, and the names of devices for people.
+
+Float32 sums depend on their order. Stock torch chooses it by what the processor can do; the kernel
+fixes it in its code, for processors that multiply and add at once.
+"""
+
+import platform
+
+import torch
+
+
+def kind(device: torch.device) -> dict[str, str]:
+    """What of the device can decide bits: for manifests, checkpoints and captions."""
+    if device.type == "cuda":
+        return {"gpu": torch.cuda.get_device_name(device)}
+    return {"torch": torch.backends.cpu.get_cpu_capability(), "kernel": _kernel_vectors()}
+
+
+def _kernel_vectors() -> str:
+    """What the kernel is compiled for: fused arithmetic or not, and the width of a vector."""
+    from llvmlite import binding
+    from numba import config
+
+    features = binding.get_host_cpu_features()
+    if config.CPU_FEATURES is not None:  # the user's word for numba
+        features = {name: f"+{name}" in config.CPU_FEATURES.split(",") for name in features}
+    bits = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
+    return f"{bits} bits, {'fused' if features.get('fma') else 'not fused'}"
+
+
+def in_words(facts: dict[str, str]) -> str:
+    """`kind` for a caption.
+
+    >>> in_words({"torch": "AVX2", "kernel": "256 bits, fused"})
+    'torch with AVX2, kernel with 256 bits, fused'
+    """
+    return ", ".join(
+        value if name == "gpu" else f"{name} with {value}" for name, value in facts.items()
+    )
+
+
+def describe(device: torch.device) -> str:
+    """For manifests: the GPU's name, or the CPU's with the number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as lines:
+            names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        processor = names[0] if names else processor
+    except OSError:
+        pass  # not Linux: the plain name must do
+    return f"{processor}, {torch.get_num_threads()} threads"
