@@ -8,7 +8,7 @@ and an experiment gives the same numbers run whole, in parts, resumed or on seve
 import hashlib
 
 import torch
-from jaxtyping import Int32
+from jaxtyping import Float, Int, Int32
 from torch import Tensor
 
 
@@ -35,7 +35,7 @@ def stream(shape: tuple[int, ...], *names: object) -> Int32[Tensor, "..."]:
     return _mix(_mix(torch.arange(count, dtype=torch.int32)) ^ key).reshape(shape)
 
 
-def uniform_at(keys: Int32[Tensor, "..."], step: Int32[Tensor, ""]) -> Tensor:
+def uniform_at(keys: Int32[Tensor, "..."], step: Int[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Uniform float32 draws in [0, 1) for one step, one draw for each key.
 
     A counter-based generator: the draw is a hash of (key, step), hence the same on every device

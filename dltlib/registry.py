@@ -1,10 +1,11 @@
 """Named values of one sort, found by name or refused with the names there are."""
 
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from dltlib.errors import UserError
 
 
+@runtime_checkable
 class Named(Protocol):
     """Whatever has a name."""
 

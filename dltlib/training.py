@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,7 @@ class Outcome:
     snapshots: dict[int, Weights]  # at the iterations that were asked for
 
 
+@runtime_checkable
 class Step(Protocol):
     """A way to train replicas in lock-step; holds their parameters and optimiser state."""
 

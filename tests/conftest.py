@@ -12,6 +12,21 @@ from typing import Any
 
 import hypothesis
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and types in signatures are checked at every call that a test makes. The kernel is left
+# out: numba reads its own types.
+install_import_hook(
+    [
+        f"dltlib.{name}"
+        for name in (
+            "actions", "criteria", "datasets", "experiments", "fingerprints", "forecast",
+            "history", "kinds", "networks", "parallel", "plans", "pruning", "randomness",
+            "registry", "runs", "supermasks", "training",
+        )
+    ],
+    "beartype.beartype",
+)  # fmt: skip
 
 # Derandomised: a push fails for what it changed. Set HYPOTHESIS_PROFILE=explore to search on.
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True)

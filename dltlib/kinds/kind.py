@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -14,6 +14,7 @@ from dltlib.plans import Plan, Replica
 from dltlib.registry import Registry
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called with replica-iterations done, mean validation accuracy (or nan) and round;
     ``earlier`` says that they were done before this run, which goes on from there."""
