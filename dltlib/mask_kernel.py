@@ -77,9 +77,10 @@ def _exp(x: float) -> float:
     rounded = F32(x * LOG2E + ROUND)
     k = rounded - ROUND
     rest = x - k * LN2_HIGH - k * LN2_LOW  # at most ln(2) / 2, where the eighth term is 5e-9
-    series = C5 + rest * (C6 + rest * C7)
-    series = C2 + rest * (C3 + rest * (C4 + rest * series))
-    series = ONE + rest * (ONE + rest * series)
+    square = rest * rest
+    # In pairs, so that few of them wait for one another; the largest is added last.
+    high = C4 + rest * C5 + square * (C6 + rest * C7)
+    series = ONE + (rest + square * (C2 + rest * C3 + square * high))
     # The low bits of `rounded` are k's: shifted into a float's exponent, they make 2^k.
     power = U32(U32(F32(rounded).view(U32) << SHIFT23) + ONE_BITS)
     return series * U32(power).view(F32)
@@ -91,10 +92,10 @@ def _sigmoid(score: float) -> float:
 
 
 @_compiled
-def _kept(key: int, mixed_step: int, score: float) -> bool:
-    """Whether `randomness.uniform_at` draws less than sigma(score)."""
+def _kept(key: int, mixed_step: int, share: float) -> bool:
+    """Whether `randomness.uniform_at` draws less than ``share``."""
     bits = _mix(U32(key ^ mixed_step))
-    return F32(np.int32(U32(bits >> SHIFT8))) * DRAW < _sigmoid(score)
+    return F32(np.int32(U32(bits >> SHIFT8))) * DRAW < share
 
 
 BRIGHTNESS = np.arange(256, dtype=F32) / F32(255)
@@ -106,38 +107,41 @@ BRIGHTNESS = np.arange(256, dtype=F32) / F32(255)
 def _draw(keys: np.ndarray, scores: np.ndarray, step: int, mask: np.ndarray) -> None:
     mixed = _mix(U32(step))
     for i in range(mask.size):
-        mask[i] = _kept(keys[i], mixed, scores[i])
+        mask[i] = _kept(keys[i], mixed, _sigmoid(scores[i]))
 
 
 @_compiled
 def _stage(
-    images: np.ndarray,
-    members: np.ndarray,
-    brightness: np.ndarray,
-    places: np.ndarray,
-    batch: np.ndarray,
-) -> int:
-    """Gather images as numbers, dark pixels left out; returns how many are lit in any of them.
+    images: np.ndarray, members: np.ndarray, brightness: np.ndarray, batch: np.ndarray
+) -> tuple[np.ndarray, int]:
+    """Gather images as numbers, dark pixels left out: ``batch`` is ``[image, lit pixel]``, flat.
 
-    ``batch`` becomes ``[image, lit pixel]``, flat. ``places`` says where each pixel went, the
-    spare row if it is dark.
+    Returns the runs of neighbouring pixels that are lit or dark (see `_sample`), and how many
+    pixels are lit.
     """
-    pixels = places.size
+    pixels = images.shape[1]
     seen = np.zeros(pixels, np.uint8)
     for member in members:
         image = images[member]
         for pixel in range(seen.size):
             seen[pixel] |= image[pixel]
-    lit = np.flatnonzero(seen)
-    places[:] = pixels
-    for place in range(lit.size):
-        places[lit[place]] = place
+    lit = np.flatnonzero(seen).astype(U32)
     for index in range(members.size):
         image = images[members[index]]
         target = batch[index * lit.size : (index + 1) * lit.size]
         for place in range(target.size):
             target[place] = brightness[image[lit[place]]]
-    return lit.size
+    runs = np.empty((pixels, 3), np.int64)
+    count = start = place = 0
+    while start < pixels:
+        stop = start + 1
+        while stop < pixels and (seen[stop] > 0) == (seen[start] > 0):
+            stop += 1
+        runs[count] = start, stop, (place if seen[start] else -1)
+        place += stop - start if seen[start] else 0
+        count += 1
+        start = stop
+    return runs[:count], lit.size
 
 
 @_compiled
@@ -146,32 +150,46 @@ def _sample(
     scores: np.ndarray,
     values: np.ndarray,
     step: int,
+    identity: bool,
     rescaled: bool,
-    places: np.ndarray,
-    used: int,
+    runs: np.ndarray,
     weights: np.ndarray,
+    slopes: np.ndarray,
 ) -> float:
-    """Write the masked weights of this step; returns what they were multiplied by.
+    """Draw the masks of a step and write the masked weights; returns what they were rescaled by.
 
-    ``weights[places[row]]`` is the row's; of what is written those before ``used`` are rescaled.
+    Each of ``runs`` says at which row it starts and stops, and at which row of ``weights`` it
+    begins; a run below zero stands in the mask but not in ``weights``. ``slopes`` are the scores'
+    for a gradient of one, rescaling left out.
     """
+    columns = weights.shape[1]
+    flat = weights.reshape(-1)
     mixed = _mix(U32(step))
-    ones = 0
-    for row in range(places.size):
-        own_keys, own_scores, own_values = keys[row], scores[row], values[row]
-        target = weights[places[row]]
+    ones = used = 0
+    for start, stop, place in runs:
+        here = slice(start * columns, stop * columns)
+        own_keys, own_scores, own_values = keys[here], scores[here], values[here]
         count = np.int32(0)
-        for i in range(target.size):
-            kept = _kept(own_keys[i], mixed, own_scores[i])
-            target[i] = own_values[i] if kept else ZERO
-            count = np.int32(count + np.int32(kept))
+        if place < 0:
+            for i in range(own_scores.size):
+                kept = _kept(own_keys[i], mixed, _sigmoid(own_scores[i]))
+                count = np.int32(count + np.int32(kept))
+        else:
+            target, slope = flat[place * columns : (place + stop - start) * columns], slopes[here]
+            for i in range(target.size):
+                share, value = _sigmoid(own_scores[i]), own_values[i]
+                kept = _kept(own_keys[i], mixed, share)
+                target[i] = value if kept else ZERO
+                slope[i] = value if identity else value * (share * (ONE - share))
+                count = np.int32(count + np.int32(kept))
+            used += target.size
         ones += count
     if not rescaled or ones == 0:
         return ONE
     factor = F32(scores.size) / F32(ones)
-    flat = weights[:used].reshape(-1)
-    for i in range(flat.size):
-        flat[i] *= factor
+    written = flat[:used]
+    for i in range(written.size):
+        written[i] *= factor
     return factor
 
 
@@ -179,27 +197,27 @@ def _sample(
 def _update(
     scores: np.ndarray,
     momentum: np.ndarray,
-    values: np.ndarray,
+    slopes: np.ndarray,
     gradients: np.ndarray,
-    places: np.ndarray,
     factor: float,
-    identity: bool,
+    runs: np.ndarray,
     keep: float,
     rate: float,
 ) -> None:
-    """Straight through the sample to the scores (``identity``), or to their sigmoid's slope."""
-    for row in range(places.size):
-        own_scores, own_momentum, own_values = scores[row], momentum[row], values[row]
-        gradient = gradients[places[row]]
-        if identity:
+    """Momentum and scores after the gradients of the weights that `_sample` wrote."""
+    columns = gradients.shape[1]
+    flat = gradients.reshape(-1)
+    for start, stop, place in runs:
+        here = slice(start * columns, stop * columns)
+        own_scores, own_momentum, slope = scores[here], momentum[here], slopes[here]
+        if place < 0:
             for i in range(own_scores.size):
-                own_momentum[i] = own_momentum[i] * keep + gradient[i] * own_values[i]
+                own_momentum[i] = own_momentum[i] * keep
                 own_scores[i] -= rate * own_momentum[i]
         else:
+            gradient = flat[place * columns : (place + stop - start) * columns]
             for i in range(own_scores.size):
-                share = _sigmoid(own_scores[i])
-                slope = gradient[i] * (own_values[i] * factor) * share * (ONE - share)
-                own_momentum[i] = own_momentum[i] * keep + slope
+                own_momentum[i] = own_momentum[i] * keep + gradient[i] * factor * slope[i]
                 own_scores[i] -= rate * own_momentum[i]
 
 
@@ -295,36 +313,35 @@ def learn(
 
 
 class _Layer:
-    """A layer while it learns: what the learner holds, as rows, and what comes and goes."""
+    """A layer while it learns: what the learner holds, flat, and what comes and goes beside it."""
 
     def __init__(self, layer: MaskedLayer, rule: Rule) -> None:
-        rows = len(layer.values)
         self.keys, self.values, self.scores, self.momentum = (
-            part.view(rows, -1).numpy() for part in layer
+            part.view(-1).numpy() for part in layer
         )
         self.keys = self.keys.view(U32)
         self.rule = rule
-        self.places = np.arange(rows)  # of each row in the two below
-        self.used = rows
+        rows = len(layer.values)
+        self.runs = np.array([[0, rows, 0]])
         # Allocated by torch, which aligns: a product's bits can depend on that.
-        self.weights, self.gradients = (
-            torch.zeros(rows + 1, self.values.shape[1]) for _ in range(2)
-        )
+        self.weights, self.gradients = (torch.empty_like(layer.values).flatten(1) for _ in range(2))
+        self.slopes = np.empty_like(self.values)
         self.factor = ONE
 
-    def sample(self, step: int) -> Float[Tensor, "used columns"]:
-        """The masked weights of that step, rescaled where asked for."""
+    def sample(self, step: int) -> None:
+        """Write the masked weights of that step, rescaled where asked for."""
         self.factor = _sample(
-            self.keys, self.scores, self.values, _unsigned(step), self.rule.rescaled,
-            self.places, self.used, self.weights.detach().numpy(),
+            self.keys, self.scores, self.values, _unsigned(step), self.rule.identity,
+            self.rule.rescaled, self.runs, self.weights.numpy(), self.slopes,
         )  # fmt: skip
-        return self.weights[: self.used]
 
     def update(self) -> None:
         """Let ``gradients`` move momentum and scores."""
+        # Straight through to sigma(m), the rescaling is part of the way; straight to m, it is not.
+        factor = ONE if self.rule.identity else self.factor
         _update(
-            self.scores, self.momentum, self.values, self.gradients.numpy(), self.places,
-            self.factor, self.rule.identity, F32(self.rule.momentum), F32(self.rule.rate),
+            self.scores, self.momentum, self.slopes, self.gradients.numpy(), factor, self.runs,
+            F32(self.rule.momentum), F32(self.rule.rate),
         )  # fmt: skip
 
 
@@ -335,25 +352,27 @@ def _by_products(
     images = np.ascontiguousarray(split.images.flatten(1).numpy())
     labels = np.ascontiguousarray(split.labels.numpy())
     first, last = layers[0], layers[-1]
-    staged = torch.empty(batch_size * len(first.values))
+    staged = torch.empty(batch_size * images.shape[1])
     activity, errors = (
-        [torch.empty(batch_size, layer.values.shape[1]) for layer in layers] for _ in range(2)
+        [torch.empty(batch_size, layer.weights.shape[1]) for layer in layers] for _ in range(2)
     )
 
     def differentiate(members: Tensor, step: int) -> float:
         rows = members.numpy()
-        first.used = _stage(images, rows, BRIGHTNESS, first.places, staged.numpy())
-        below = [staged[: batch_size * first.used].view(batch_size, first.used), *activity]
-        for layer, source, target in zip(layers, below, activity, strict=False):
-            torch.mm(source, layer.sample(step), out=target)
+        first.runs, lit = _stage(images, rows, BRIGHTNESS, staged.numpy())
+        inputs = staged[: batch_size * lit].view(batch_size, lit)
+        sources = [inputs, *activity[:-1]]
+        for layer, source, target in zip(layers, sources, activity, strict=True):
+            layer.sample(step)
+            torch.mm(source, layer.weights[: source.shape[1]], out=target)
             if layer is not last:
                 target.relu_()
         loss = _cross_entropy(activity[-1].numpy(), labels, rows, errors[-1].numpy())
         for index in reversed(range(len(layers))):
-            layer, source, error = layers[index], below[index], errors[index]
-            torch.mm(source.T, error, out=layer.gradients[: layer.used])
-            if layer is not first:
-                torch.mm(error, layer.weights[: layer.used].T, out=errors[index - 1])
+            layer, source, error = layers[index], sources[index], errors[index]
+            torch.mm(source.T, error, out=layer.gradients[: source.shape[1]])
+            if index:
+                torch.mm(error, layer.weights.T, out=errors[index - 1])
                 _rectify(errors[index - 1].view(-1).numpy(), source.view(-1).numpy())
         return loss
 
@@ -367,8 +386,10 @@ def _by_autograd(
     biases = networks.initial_biases(network, 1)
 
     def differentiate(members: Tensor, step: int) -> float:
+        for layer in layers:
+            layer.sample(step)
         weights = [
-            layer.sample(step).view(1, *own.shape).detach().requires_grad_()
+            layer.weights.view(1, *own.shape).detach().requires_grad_()
             for layer, own in zip(layers, network.layers, strict=True)
         ]
         images, labels = split.images[members].float().div(255), split.labels[members]
@@ -377,7 +398,7 @@ def _by_autograd(
             loss = training.cross_entropy(logits, labels[None])
             gradients = torch.autograd.grad(loss, weights)
         for layer, gradient in zip(layers, gradients, strict=True):
-            layer.gradients = gradient.reshape(layer.used, -1)
+            layer.gradients = gradient[0].flatten(1).contiguous()
         return loss.item()
 
     return differentiate
