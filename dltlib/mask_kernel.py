@@ -186,7 +186,7 @@ def _sample(
         ones += count
     if not rescaled or ones == 0:
         return ONE
-    factor = F32(scores.size) / F32(ones)
+    factor = F32(scores.size) * (ONE / F32(ones))  # rounded as `supermasks.rescaling` is by torch
     written = flat[:used]
     for i in range(written.size):
         written[i] *= factor
