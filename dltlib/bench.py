@@ -10,6 +10,7 @@ is no record of an experiment; `dltlib.records` holds those.
 """
 
 import gc
+import itertools
 import json
 import math
 import os
@@ -42,12 +43,14 @@ from dltlib import (
     processor,
     records,
     runs,
+    supermasks,
     training,
 )
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset, Split
 from dltlib.errors import UserError
 from dltlib.history import Past
+from dltlib.kinds import learned_masks
 from dltlib.kinds import tickets as ticket_kind
 from dltlib.networks import Network
 from dltlib.training import Masks, Settings, Weights
@@ -494,6 +497,49 @@ def conv_cases(width: float, settings: Settings) -> list[Case]:
     ]
 
 
+LEARNED = "learned masks"
+
+
+def learned_mask_cases(dataset: Dataset) -> list[Case]:
+    """Masks learned on FC as the preset `paper` does, beside as much arithmetic at its fastest.
+
+    That is one square product of as many operations as an update's matrix products have together,
+    in each thread. Case "engine" is whole epochs: the order of the data and the staging included.
+    """
+    plan = experiments.plan("learned_supermasks", "fc", "paper")
+    settings, network = plan.settings(), networks.build("fc", dataset.input_shape)
+    threads = torch.get_num_threads()
+    arms = [learned_masks.parse(arm) for arm in plan.arms] * threads
+    learner = supermasks.Learner.of_variants(network, arms, range(len(arms)))
+    length = training.iterations_per_epoch(dataset, settings)
+    epochs = itertools.count()
+
+    def learn(iterations: int) -> None:
+        for first in range(0, iterations, length):
+            images = min(length, iterations - first) * settings.batch_size
+            learner.learn(dataset.with_train_images(images), settings, next(epochs))
+
+    full = [torch.ones_like(layer[:1], dtype=torch.bool) for layer in learner.values]
+    facts = partial(
+        _describe, LEARNED, network=network, width=1.0, round_=0, masks=full,
+        batch=settings.batch_size,
+    )  # fmt: skip
+    side = round((arithmetic(network, full, settings.batch_size) / 2) ** (1 / 3))
+    squares = [[torch.rand(side, side) for _ in range(3)] for _ in range(threads)]
+
+    def multiply(iterations: int) -> None:
+        def work(square: list[Tensor]) -> None:
+            for _ in range(iterations):
+                torch.mm(square[0], square[1], out=square[2])
+
+        parallel.spread(work, squares)
+
+    return [
+        Case(facts(way="engine"), learn, len(arms)),
+        Case(facts(way="square product"), multiply, threads),
+    ]
+
+
 def gpu_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
     """The same on a GPU: FC by number of replicas, Conv6 in bf16, each beside the eager loop."""
     device = torch.device("cuda")
@@ -700,6 +746,7 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
         "FC by density": lambda: fc_cases(dataset, settings, size) + peak_cases(size),
         "FC by replicas": lambda: replica_cases(dataset, settings, size),
         "FC by width": lambda: width_cases(dataset, settings, size),
+        "learned masks": lambda: learned_mask_cases(dataset),
     }
     for width in size.conv_widths:
         parts[f"Conv2 at width {width:g}"] = partial(conv_cases, width, conv_settings)
@@ -844,6 +891,14 @@ def ratios(
     return table.sort_values(["width", "round"], ignore_index=True)
 
 
+def times_of_arithmetic(bench: Bench) -> pd.DataFrame:
+    """What learning a mask costs, in terms of its matrix products at the machine's peak.
+
+    As `ratios`; without a row where the record is older than this part.
+    """
+    return ratios(bench, LEARNED, way="square product", against="engine")
+
+
 def peaks(bench: Bench) -> dict[str, float]:
     """The best seen: ``operations`` and ``bytes`` a second."""
     rows = bench.table[bench.table["part"] == "peaks"]
@@ -900,6 +955,11 @@ def describe(bench: Bench) -> list[str]:
         if part.startswith("conv2"):
             (row,) = ratios(bench, part).itertuples()
             lines.append(f"{part}: {row.median:.2f} times ({row.low:.2f} to {row.high:.2f})")
+    for row in times_of_arithmetic(bench).itertuples():
+        lines.append(
+            f"learned masks, FC: {row.median:.2f} times their arithmetic at its fastest "
+            f"({row.low:.2f} to {row.high:.2f})"
+        )
     costs = experiment_costs(bench)
     lines.append(f"24 rounds of one arm: {costs['plain'] / costs['engine']:.1f} times")
     lines.append(

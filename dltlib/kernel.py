@@ -751,7 +751,8 @@ class KernelStep:
             self._places.append(place)
             self._best.append(net.values.copy())
         # The costliest first, so that the threads end at about the same time.
-        self._by_cost = np.argsort([-net.values.size for net in self._nets], kind="stable")
+        costs = [-net.values.size for net in self._nets]
+        self._by_cost = np.argsort(costs, kind="stable").tolist()
 
     def _stage(self, pixels: np.ndarray, members: np.ndarray) -> np.ndarray:
         staged = np.empty((len(members), pixels.shape[1], self._lanes), np.uint8)

@@ -11,11 +11,13 @@ of m itself, as though the weight were w_i m: Bengio, Leonard and Courville (201
 """
 
 import itertools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64, Shaped
 from torch import Tensor
 
 from dltlib import actions, catalogue, networks, parallel, randomness, training
@@ -62,6 +64,19 @@ def accuracy(network: Network, weights: Weights, split: Split) -> Float64[Tensor
     return training.evaluate(network, weights, biases, split.images, split.labels)
 
 
+class _Captured(NamedTuple):
+    """An update captured as a graph, what it was captured with, and the sum of losses it keeps."""
+
+    seen: list[Tensor]
+    settings: Settings
+    update: Callable[[Tensor, int], object]
+    loss: Float64[Tensor, " replica"]
+
+    def fits(self, seen: list[Tensor], settings: Settings) -> bool:
+        """Whether it still does what is asked for: the same memory, the same settings."""
+        return settings == self.settings and all(map(operator.is_, seen, self.seen))
+
+
 @dataclass
 class Learner:
     """R replicas' mask scores and momentum, learned side by side. Everything is ``[replica, ...]``.
@@ -99,7 +114,7 @@ class Learner:
     def of_variants(
         cls,
         network: Network,
-        variants: Sequence[tuple[str, str, str]],
+        variants: Sequence[tuple[str, ...]],
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
     ) -> "Learner":
@@ -146,6 +161,7 @@ class Learner:
             for layer in self.network.layers
         ]
         self.biases = networks.initial_biases(self.network, len(self.seeds), device)
+        self._captured: _Captured | None = None
 
     def probabilities(self) -> Weights:
         """sigma(m) of every weight."""
@@ -153,6 +169,17 @@ class Learner:
 
     def sample(self, step: int | Tensor, group: slice = slice(None)) -> Masks:
         """The masks of that step, a Bernoulli draw for each weight, of a ``group`` of replicas."""
+        if self.values[0].is_cuda:
+            return self._sample(step, group)
+        from dltlib import mask_kernel  # compiles; whoever has a GPU never needs it
+
+        return [
+            mask_kernel.draw(key[group], score[group], int(step))
+            for key, score in zip(self.keys, self.scores, strict=True)
+        ]
+
+    def _sample(self, step: int | Tensor, group: slice = slice(None)) -> Masks:
+        """The same by torch's operations: ``step`` may be a tensor in a captured graph."""
         step = torch.as_tensor(step, dtype=torch.int32, device=self.values[0].device)
         return [
             randomness.uniform_at(key[group], step) < score[group].sigmoid()
@@ -167,65 +194,101 @@ class Learner:
         self, dataset: Dataset, settings: Settings, epoch: int
     ) -> Float64[Tensor, " replica"]:
         """One epoch of SGD with momentum on the scores; returns the mean loss over it."""
-        device = self.values[0].device
         length = training.iterations_per_epoch(dataset, settings)
         orders = {
             seed: training.data_order(seed, epoch, len(dataset.train)) for seed in set(self.seeds)
         }
         rows = torch.stack([orders[seed][: length * settings.batch_size] for seed in self.seeds])
-        rows = rows.to(device).reshape(len(self.seeds), length, settings.batch_size)
-        loss = torch.zeros(len(self.seeds), dtype=torch.float64, device=device)
-
-        def work(group: slice) -> None:
-            def iterate(batch: Tensor, step: int | Tensor) -> None:
-                images = dataset.train.images[batch].float().div(255)
-                labels = dataset.train.labels[batch]
-                loss[group] += self._update(group, images, labels, step, settings.learning_rate)
-
-            update = parallel.repeatable(
-                iterate,
-                (rows[group, 0], torch.zeros((), dtype=torch.int32, device=device)),
-                changes=[*self.scores, *self.momentum, loss],
-            )
-            for index in range(length):
-                update(rows[group, index], self.step + index)
-
-        parallel.spread(work, parallel.groups(len(self.seeds), device))
+        batches = rows.reshape(len(self.seeds), length, settings.batch_size)
+        advance = self._advance_together if self.values[0].is_cuda else self._advance_one_by_one
+        loss = advance(dataset.train, batches, settings)
         self.step += length
         return loss / length
 
+    def _advance_one_by_one(
+        self, split: Split, batches: Int64[Tensor, "replica iterations batch"], settings: Settings
+    ) -> Float64[Tensor, " replica"]:
+        """An update for each batch, a replica a thread; returns the sum of their losses."""
+        from dltlib import mask_kernel  # compiles; whoever has a GPU never needs it
+
+        loss = torch.zeros(len(self.seeds), dtype=torch.float64)
+
+        def work(replica: int) -> None:
+            layers = [
+                mask_kernel.MaskedLayer(*(part[replica] for part in parts))
+                for parts in zip(self.keys, self.values, self.scores, self.momentum, strict=True)
+            ]
+            rule = mask_kernel.Rule(
+                rescaled=self.rescaled[replica].item(),
+                identity=self.identity[replica].item(),
+                momentum=MOMENTUM,
+                rate=settings.learning_rate,
+            )
+            loss[replica] = mask_kernel.learn(
+                self.network, layers, split, batches[replica], self.step, rule
+            )
+
+        parallel.spread(work, range(len(self.seeds)))
+        return loss
+
+    def _advance_together(
+        self, split: Split, batches: Int64[Tensor, "replica iterations batch"], settings: Settings
+    ) -> Float64[Tensor, " replica"]:
+        """The same with all replicas in one captured graph, which is kept from epoch to epoch."""
+        batches = batches.to(self.values[0].device)
+        # What a graph has seen it goes on using: if any of this is another, it is captured anew.
+        seen = [split.images, split.labels, *self.values, *self.scores, *self.momentum]
+        if self._captured is None or not self._captured.fits(seen, settings):
+            loss = torch.zeros(len(self.seeds), dtype=torch.float64, device=batches.device)
+
+            def iterate(members: Tensor, step: int | Tensor) -> None:
+                loss.add_(self._update(split, members, step, settings))
+
+            step = torch.zeros((), dtype=torch.int32, device=batches.device)
+            update = parallel.repeatable(
+                iterate, (batches[:, 0], step), changes=[*self.scores, *self.momentum, loss]
+            )
+            self._captured = _Captured(seen, settings, update, loss)
+        self._captured.loss.zero_()
+        for index in range(batches.shape[1]):
+            self._captured.update(batches[:, index], self.step + index)
+        return self._captured.loss.clone()
+
     @torch.no_grad()
     def _update(
-        self, group: slice, images: Tensor, labels: Tensor, step: int | Tensor, rate: float
-    ) -> Float[Tensor, " replica"]:
-        """One step of the replicas in ``group``; returns their losses."""
-        masks = self.sample(step, group)
+        self,
+        split: Split,
+        members: Int64[Tensor, "replica batch"],
+        step: int | Tensor,
+        settings: Settings,
+    ) -> Float64[Tensor, " replica"]:
+        """One step of all replicas by torch's operations; returns their losses."""
+        images, labels = split.images[members].float().div(255), split.labels[members]
+        masks = self._sample(step)
         factors = [
-            value[group] * _column(torch.where(self.rescaled[group], rescaling(mask), 1.0), value)
+            value * _column(torch.where(self.rescaled, rescaling(mask), 1.0), value)
             for value, mask in zip(self.values, masks, strict=True)
         ]
         weights = [factor * mask for factor, mask in zip(factors, masks, strict=True)]
-        with torch.enable_grad():
+        with torch.enable_grad(), training.precision_of(settings.precision, images.device):
             for weight in weights:
                 weight.requires_grad_()
-            biases = [bias[group] for bias in self.biases]
-            losses = training.cross_entropy(
-                networks.forward(self.network, weights, biases, images), labels
-            )
+            logits = networks.forward(self.network, weights, self.biases, images)
+            losses = training.cross_entropy(logits.float(), labels)
             gradients = torch.autograd.grad(losses.sum(), weights)
         for score, velocity, gradient, value, factor in zip(
             self.scores, self.momentum, gradients, self.values, factors, strict=True
         ):
             # Straight through the sample: d w' / d sigma(m) = value * factor, then the sigmoid's
             # own slope; the rescaling factor counts as a constant. Or the identity: value alone.
-            probability = score[group].sigmoid()
+            probability = score.sigmoid()
             slope = torch.where(
-                _column(self.identity[group], value),
-                gradient * value[group],
+                _column(self.identity, value),
+                gradient * value,
                 gradient * factor * probability * (1 - probability),
             )
-            velocity[group].mul_(MOMENTUM).add_(slope)
-            score[group].sub_(velocity[group], alpha=rate)
+            velocity.mul_(MOMENTUM).add_(slope)
+            score.sub_(velocity, alpha=settings.learning_rate)
         return losses.detach().double()
 
     def accuracy(self, split: Split) -> Float64[Tensor, " replica"]:
@@ -246,6 +309,6 @@ class Learner:
         return share
 
 
-def _column(factor: Float[Tensor, " replica"], like: Tensor) -> Tensor:
+def _column(factor: Shaped[Tensor, " replica"], like: Tensor) -> Shaped[Tensor, "replica ..."]:
     """Shaped to multiply a tensor with a leading replica axis."""
     return factor.view(-1, *[1] * (like.ndim - 1))

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dltlib import training
+from dltlib import randomness, training
 from dltlib.datasets import Dataset, Split
 from dltlib.networks import Network
+from dltlib.supermasks import Learner
 from dltlib.training import Settings
 
 
@@ -140,3 +141,46 @@ def train(
             trace.validation.append(share_right(trace.net, data.validation, dtype))
             trace.test.append(share_right(trace.net, data.test, dtype))
     return trace
+
+
+class MaskedModule(nn.Module):
+    """A learned mask by autograd: w' = w * mask, mask = p + (b - p).detach(), p = sigma(m).
+
+    Or, where the gradient goes straight through to m: the same w', with the gradient of w * m.
+    """
+
+    def __init__(self, own: Learner, replica: int) -> None:
+        super().__init__()
+        self.network, self.replica, self.own = own.network, replica, own
+        self.scores = nn.ParameterList(
+            [nn.Parameter(torch.zeros(layer.shape)) for layer in own.network.layers]
+        )
+
+    def forward(self, images: Tensor, step: int) -> Tensor:
+        weights = []
+        for layer, score, value in zip(
+            self.network.layers, self.scores, self.own.values, strict=True
+        ):
+            keys = randomness.stream(layer.shape, self.own.seeds[self.replica], "mask", layer.name)
+            p = torch.sigmoid(score)
+            b = (randomness.uniform_at(keys, torch.tensor(step)) < p).float()
+            mask = p + (b - p).detach()
+            weight = value[self.replica] * mask
+            if self.own.rescaled[self.replica]:
+                weight = weight * (b.numel() / b.sum())
+            if self.own.identity[self.replica]:
+                direct = value[self.replica] * score
+                weight = direct + (weight - direct).detach()
+            weights.append(weight)
+        activity = images
+        convolutions = len(self.network.channels)
+        for index, weight in enumerate(weights):
+            if index < convolutions:
+                activity = nn.functional.conv2d(activity, weight, padding=1).relu()
+                if index % 2:
+                    activity = nn.functional.max_pool2d(activity, 2)
+                continue
+            activity = activity.flatten(1) @ weight
+            if index < len(weights) - 1:
+                activity = activity.relu()
+        return activity

@@ -7,7 +7,7 @@ import reference
 import torch
 from torch import Tensor, nn
 
-from dltlib import networks, randomness, supermasks, training
+from dltlib import networks, supermasks, training
 from dltlib.networks import Layer
 from dltlib.supermasks import Learner
 from dltlib.training import Settings
@@ -127,49 +127,6 @@ def test_likely_masks_keep_what_is_kept_more_often_than_not() -> None:
 # --- learning ---------------------------------------------------------------------------------
 
 
-class MaskedModule(nn.Module):
-    """The definition by autograd: w' = w * mask, mask = p + (b - p).detach(), p = sigma(m).
-
-    Or, where the gradient goes straight through to m: the same w', with the gradient of w * m.
-    """
-
-    def __init__(self, own: Learner, replica: int) -> None:
-        super().__init__()
-        self.network, self.replica, self.own = own.network, replica, own
-        self.scores = nn.ParameterList(
-            [nn.Parameter(torch.zeros(layer.shape)) for layer in own.network.layers]
-        )
-
-    def forward(self, images: Tensor, step: int) -> Tensor:
-        weights = []
-        for layer, score, value in zip(
-            self.network.layers, self.scores, self.own.values, strict=True
-        ):
-            keys = randomness.stream(layer.shape, self.own.seeds[self.replica], "mask", layer.name)
-            p = torch.sigmoid(score)
-            b = (randomness.uniform_at(keys, torch.tensor(step)) < p).float()
-            mask = p + (b - p).detach()
-            weight = value[self.replica] * mask
-            if self.own.rescaled[self.replica]:
-                weight = weight * (b.numel() / b.sum())
-            if self.own.identity[self.replica]:
-                direct = value[self.replica] * score
-                weight = direct + (weight - direct).detach()
-            weights.append(weight)
-        activity = images
-        convolutions = len(self.network.channels)
-        for index, weight in enumerate(weights):
-            if index < convolutions:
-                activity = nn.functional.conv2d(activity, weight, padding=1).relu()
-                if index % 2:
-                    activity = nn.functional.max_pool2d(activity, 2)
-                continue
-            activity = activity.flatten(1) @ weight
-            if index < len(weights) - 1:
-                activity = activity.relu()
-        return activity
-
-
 @pytest.mark.parametrize("name", ["fc", "conv2"])
 def test_learning_is_sgd_on_the_straight_through_gradient(name: str) -> None:
     """Against autograd and `torch.optim.SGD`, replicas of all four kinds side by side."""
@@ -184,7 +141,7 @@ def test_learning_is_sgd_on_the_straight_through_gradient(name: str) -> None:
     losses = [own.learn(data, settings, epoch) for epoch in range(2)]
     assert own.step == 8
     for replica, seed in enumerate(own.seeds):
-        plain = MaskedModule(own, replica)
+        plain = reference.MaskedModule(own, replica)
         optimizer = torch.optim.SGD(plain.parameters(), lr=20.0, momentum=0.9)
         step = 0
         for epoch in range(2):

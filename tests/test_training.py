@@ -299,7 +299,7 @@ class Scripted:
         self.now = -1
 
     def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
-        return [torch.tensor([self.now, self.now])], []
+        return [torch.tensor([self.now, self.now]).float()], []
 
 
 def test_ties_go_to_the_first_look_and_test_accuracy_is_taken_there() -> None:
