@@ -264,8 +264,16 @@ def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) 
 
 
 def _manifests() -> list[Path]:
-    """Of all records, the book's first."""
-    return [*sorted(paths.records().glob("*.json")), *sorted(paths.runs().glob("*/*.json"))]
+    """Of all records: the book's, those that are still growing, and those of runs of one's own."""
+    return [
+        file
+        for folder, pattern in (
+            (paths.records(), "*.json"),
+            (paths.records() / "growing", "*.json"),
+            (paths.runs(), "*/*.json"),
+        )
+        for file in sorted(folder.glob(pattern))
+    ]
 
 
 def _keepsakes(
