@@ -69,7 +69,7 @@ address: ## say where the public repository is: make address URL=https://github.
 	$(PYTHON) tools/address.py $(URL)
 
 binder: ## install what Binder would, in a throw-away environment, and import what the chapters do
-	$(PYTHON) tools/binder.py
+	$(PYTHON) tools/try_binder.py
 
 release: $(INSTALLED) ## gather wheel, site and notes of a release: make release TAG=v0.1.0
 	$(BIN)/python tools/release.py $(TAG)

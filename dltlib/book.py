@@ -203,8 +203,7 @@ def _modules_reached(root: Path, notebook: Any) -> list[Path]:
         package = Path(__file__).parent
     code = "\n".join(
         "\n".join(line for line in cell.source.splitlines() if not re.match(r"\s*[%!]", line))
-        for cell in notebook.cells
-        if cell.cell_type == "code"
+        for cell in _code(notebook)
     )
     reached: set[Path] = set()
     waiting = _imports(code, package, inside=False)

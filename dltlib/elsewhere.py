@@ -9,10 +9,12 @@ fetches the library on Colab and does nothing where it is installed.
 Importing this needs the standard library alone: on Colab it runs before anything is installed.
 """
 
+import importlib
 import importlib.metadata
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -82,17 +84,19 @@ def install_missing() -> list[str]:
     project = tomllib.loads((paths.REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = missing(project["project"]["dependencies"])
     if wanted:
-        kept = {
-            f"{found.name}=={found.version}"
-            for found in importlib.metadata.distributions()
-            if "/" not in found.version and "+" not in found.version
-        }
-        constraints = paths.REPOSITORY / ".constraints.txt"
-        constraints.write_text("\n".join(sorted(kept)), encoding="utf-8")
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
-        subprocess.run([*pip, *wanted], check=True)
-        constraints.unlink()
+        with tempfile.TemporaryDirectory() as folder:
+            constraints = Path(folder) / "constraints.txt"
+            constraints.write_text("\n".join(_versions()), encoding="utf-8")
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", constraints]
+            subprocess.run([*pip, *wanted], check=True)
+        importlib.invalidate_caches()  # the kernel runs on, and imports them next
     return wanted
+
+
+def _versions() -> list[str]:
+    """What is installed, as pip wants it; builds of one's own (2.9.0+cu128) are on no index."""
+    found = {(each.name, each.version) for each in importlib.metadata.distributions()}
+    return sorted(f"{name}=={version}" for name, version in found if "+" not in version)
 
 
 def _name(requirement: str) -> str:

@@ -15,7 +15,7 @@ ADDRESS = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
 
 
 def write(address: str, root: Path) -> None:
-    """Put `address` into the files below `root`; `ValueError`, and nothing written, if it is odd."""
+    """Put `address` into the files below `root`, or raise `ValueError` and write nothing."""
     if not ADDRESS.fullmatch(address):
         raise ValueError(f"{address!r}: write https://github.com/NAME/REPOSITORY")
     project, citation = root / "pyproject.toml", root / "CITATION.cff"

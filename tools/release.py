@@ -1,21 +1,20 @@
 """Gather what a release consists of in _build/release: python tools/release.py v0.2.0.
 
-``NOTES.md`` is the changelog's section; ``assets/`` has the wheel, the site as an archive and, where
-there is one, the book as PDF. Nothing is made for a tag that is not the version.
+``NOTES.md`` is the changelog's section; ``assets/`` has the wheel, the site as an archive and,
+where there is one, the book as PDF. Nothing is made for a tag that is not the version.
 """
 
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 from dltlib import __version__, paths
 
 
 def notes(changelog: str, version: str) -> str:
     """The changelog's section of `version`; `ValueError` if it has none, or an empty one."""
-    found = re.search(rf"(?ms)^## {re.escape(version)}\b[^\n]*\n(.*?)(?=^## |\Z)", changelog)
+    found = re.search(rf"(?ms)^## {re.escape(version)}(?!\S)[^\n]*\n(.*?)(?=^## |\Z)", changelog)
     if not found or not found[1].strip():
         raise ValueError(f"CHANGELOG.md says nothing of {version}")
     return found[1].strip() + "\n"
@@ -33,8 +32,8 @@ def main(tag: str) -> None:
     assets = folder / "assets"
     assets.mkdir(parents=True)
     (folder / "NOTES.md").write_text(text, encoding="utf-8")
-    wheel = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(assets)]
-    subprocess.run([sys.executable, *wheel, str(paths.REPOSITORY)], check=True)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", assets, paths.REPOSITORY], check=True)
     shutil.make_archive(str(assets / f"dltlib-{__version__}-site"), "zip", paths.site())
     for book in (paths.REPOSITORY / "_build").glob("*.pdf"):
         shutil.copyfile(book, assets / f"dltlib-{__version__}-{book.name}")

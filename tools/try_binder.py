@@ -1,9 +1,9 @@
-"""Install binder/requirements.txt as Binder would and try it: python tools/binder.py.
+"""Install binder/requirements.txt as Binder would and try it: python tools/try_binder.py.
 
-In a throw-away environment, from the root of the repository, as repo2docker does it. Then every module
-that a chapter imports is imported there, and JupyterLab is asked for the extensions that it found.
-What is not tried: Binder's own image around it. Set PIP_EXTRA_INDEX_URL and the like as for any pip;
-where the index of PyTorch's CPU builds cannot be reached, pip takes PyPI's build, with CUDA.
+In a throw-away environment, from the root of the repository, as repo2docker does it. Then every
+module that a chapter imports is imported there, and JupyterLab is asked for the extensions that it
+found. What is not tried: Binder's own image around it. Where the index of PyTorch's CPU builds
+cannot be reached, pip takes PyPI's build, with CUDA: the disk counted is far more than Binder's.
 """
 
 import ast
@@ -55,7 +55,7 @@ def main() -> None:
         if extension not in listed.stdout + listed.stderr:
             sys.exit(f"JupyterLab does not find {extension}")
     if memory > MEMORY / 2:
-        sys.exit(f"importing alone takes {memory / 2**30:.1f} GiB of memory: half of Binder's is gone")
+        sys.exit(f"the imports alone take {memory / 2**30:.1f} GiB, half of Binder's memory")
     print(f"{disk / 2**30:.1f} GiB of disk; {memory / 2**20:.0f} MiB of memory after all imports")
 
 
