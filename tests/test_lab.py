@@ -120,10 +120,9 @@ def lab(tmp_path: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     own = {
-        f"JUPYTER_{kind}_DIR": str(tmp_path / kind.lower())
-        for kind in ("CONFIG", "RUNTIME", "DATA")
+        variable: str(tmp_path / variable.split("_")[1].lower())
+        for variable in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     }
-    own["JUPYTERLAB_WORKSPACES_DIR"] = str(tmp_path / "workspaces")
     options = [*line.split(), "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
@@ -138,7 +137,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + 120
-        while not (pages := list((tmp_path / "runtime").glob("jpserver-*-open.html"))):
+        while not (pages := list((tmp_path / "runtime").glob("jpserver-file-to-run-*-open.html"))):
             assert server.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.2)
@@ -175,14 +174,15 @@ def test_lab_opens_the_start_page_and_renders_a_chapter(lab: str, chromium: Any)
     # Links lead somewhere once JupyterLab has looked their targets up.
     link = page.locator(".jp-MarkdownViewer a[href*='/files/']", has_text=_title("algorithm"))
     link.first.click(timeout=60_000)
-    page.wait_for_selector(".jp-MarkdownCell .jp-MarkdownOutput h1", timeout=60_000)
+    page.wait_for_selector(".jp-MarkdownCell h1", timeout=60_000)
     page.wait_for_selector(".jp-OutputArea-output", timeout=60_000)
-    first = page.locator(".jp-MarkdownCell .jp-MarkdownOutput").first
+    first = page.locator(".jp-MarkdownCell").first
     assert _title("algorithm") in first.inner_text()
     assert "frankle2019lottery" in first.inner_text()  # the key stands where the site has names
-    rendered = page.locator(".jp-MarkdownCell .jp-MarkdownOutput").all_inner_texts()
+    rendered = page.locator(".jp-MarkdownCell").all_inner_texts()
     assert len(rendered) > 3
+    assert RAW.search((paths.book() / "algorithm.py").read_text())
     assert [match[0] for text in rendered if (match := RAW.search(text))] == []
-    assert page.locator(".jp-MarkdownOutput .katex, .jp-MarkdownOutput mjx-container").count() > 0
+    assert page.locator(".jp-MarkdownCell .katex").count() > 0
     context.close()
     assert foreign == []
