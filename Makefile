@@ -17,7 +17,7 @@ NOTEBOOKS = $(wildcard book/*.ipynb)
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book test lint format unit nbval lab lock logo screenshot clean
+.PHONY: help install book stale test lint format unit nbval lab lock logo screenshot address binder release clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ install: $(INSTALLED) ## make the environment
 
 book: $(INSTALLED) ## execute the chapters that changed and build _build/html/index.html
 	$(BIN)/dltlib book
+
+stale: $(INSTALLED) ## say which notebooks are behind their text, records or library
+	$(BIN)/dltlib book --check
 
 test: lint unit nbval ## run every check: style, unit and page tests, and the book against itself
 
@@ -51,7 +54,7 @@ nbval: $(INSTALLED) ## execute every chapter anew and compare it with what it sa
 	$(if $(NOTEBOOKS),$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider $(NOTEBOOKS),@echo "no chapter yet")
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab, paired with their text by jupytext
-	$(BIN)/jupyter lab book
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.app_settings_dir=tools/lab book/start.md
 
 lock: ## pin what pyproject.toml allows anew, in a throw-away environment
 	$(PYTHON) tools/lock.py
@@ -62,6 +65,15 @@ logo: ## draw the logo anew
 screenshot: $(INSTALLED) ## take the picture of the site in the README (needs Chromium)
 	$(BIN)/python tools/screenshot.py
 
+address: ## say where the public repository is: make address URL=https://github.com/NAME/REPOSITORY
+	$(PYTHON) tools/address.py $(URL)
+
+binder: ## install what Binder would, in a throw-away environment, and import what the chapters do
+	$(PYTHON) tools/try_binder.py
+
+release: $(INSTALLED) ## gather wheel, site and notes of a release: make release TAG=v0.1.0
+	$(BIN)/python tools/release.py $(TAG)
+
 clean: ## delete what was built; the environment, runs and data stay
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf _build build .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -36,7 +36,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltlib import paths
+from dltlib import elsewhere, paths
 from dltlib.errors import UserError
 
 Fingerprint = dict[str, str]
@@ -70,7 +70,7 @@ def fingerprint(name: str, root: Path | None = None) -> Fingerprint:
     root = _root(root)
     notebook = _written(root, name)
     return {
-        "code": _digest(cell.source for cell in notebook.cells if cell.cell_type == "code"),
+        "code": _digest(cell.source for cell in _code(notebook)),
         "library": _digest(_text(path) for path in _modules_reached(root, notebook)),
         "records": _digest(
             f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -136,6 +136,7 @@ def _select(root: Path, names: Sequence[str] | None) -> list[str]:
 def _written(root: Path, name: str) -> Any:
     """The notebook that the chapter's text describes, as it goes to papermill: without outputs."""
     import jupytext
+    import nbformat
 
     path = _source_path(root, name)
     if not path.exists():
@@ -156,8 +157,22 @@ def _written(root: Path, name: str) -> Any:
         notebook.metadata["dltlib"] = declared
     for cell in notebook.cells:
         cell.metadata = _tidy_metadata(cell.metadata)
+    if address := elsewhere.repository(root):
+        # Neither executed nor an input: the address may change, and the outputs stay.
+        tags = {"tags": [elsewhere.FETCHING, "remove-cell"]}
+        cell = nbformat.v4.new_code_cell(elsewhere.first_cell(address), metadata=tags)
+        notebook.cells.insert(0, cell)
     _name_cells(notebook)
     return notebook
+
+
+def _code(notebook: Any) -> list[Any]:
+    """The code cells of a chapter's own: not the one that fetches the library."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and elsewhere.FETCHING not in cell.metadata.get("tags", [])
+    ]
 
 
 def _tidy_metadata(metadata: Any) -> Any:
@@ -188,8 +203,7 @@ def _modules_reached(root: Path, notebook: Any) -> list[Path]:
         package = Path(__file__).parent
     code = "\n".join(
         "\n".join(line for line in cell.source.splitlines() if not re.match(r"\s*[%!]", line))
-        for cell in notebook.cells
-        if cell.cell_type == "code"
+        for cell in _code(notebook)
     )
     reached: set[Path] = set()
     waiting = _imports(code, package, inside=False)
@@ -354,7 +368,9 @@ def _tidied(notebook: Any, written: Any) -> Any:
         cell.metadata = _tidy_metadata(cell.metadata)
         if cell.cell_type == "code":
             cell.outputs = _joined_streams(cell.outputs)
-            if cell.execution_count is not None:
+            if elsewhere.FETCHING in cell.metadata.get("tags", []):
+                cell.execution_count = None  # the count is the same without it
+            elif cell.execution_count is not None:
                 count += 1
                 cell.execution_count = count
             for output in cell.outputs:
@@ -395,11 +411,8 @@ def _update_prose(root: Path, name: str, written: Any) -> None:
 def _with_outputs(written: Any, executed: Any) -> None:
     """Move the outputs of `executed`, whose code cells are the same, into `written`."""
     written.metadata[_METADATA_KEY] = executed.metadata[_METADATA_KEY]
-    done = iter([cell for cell in executed.cells if cell.cell_type == "code"])
-    for cell in written.cells:
-        if cell.cell_type == "code":
-            before = next(done)
-            cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    for cell, before in zip(_code(written), _code(executed), strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
 
 
 def _same_cells(notebook: Any, written: Any) -> bool:
@@ -470,7 +483,7 @@ def _execution_problems(root: Path, name: str) -> list[str]:
         nbformat.validate(notebook)
     except Exception as error:  # nbformat raises many kinds for a file that is no notebook
         return [f"chapter {name}: {path.name} is damaged ({type(error).__name__})"]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = _code(notebook)
     missing = [number for number, cell in enumerate(code, 1) if cell.execution_count is None]
     if missing:
         return [f"chapter {name}: not executed: code cells {', '.join(map(str, missing))}"]
@@ -540,6 +553,7 @@ def build(
         return index
     _jupyter_book(root)
     stamp.write_text(state, encoding="utf-8")
+    print(f"{len(_pages(root))} pages")
     return index
 
 
@@ -566,11 +580,18 @@ def _jupyter_book(root: Path) -> None:
             complaints = [line for line in said.splitlines() if _COMPLAINT.search(line)]
             said = "\n".join(complaints) or said
             raise UserError(f"the site was not built, and the old one is unchanged:\n{said}")
+        built = Path(scratch) / "_build" / "html"
+        # Jupyter Book 2 would end well and have built none of these.
+        missing = [
+            page for page in _pages(root) if not (built / page).with_suffix(".html").exists()
+        ]
+        if missing:
+            raise UserError(f"the site was not built: no page came of {', '.join(missing)}")
         # Pages that no longer exist go with the old folder.
         (folder / "site.json").unlink(missing_ok=True)
         if (folder / "html").exists():
             (folder / "html").rename(Path(scratch) / "old")
-        (Path(scratch) / "_build" / "html").rename(folder / "html")
+        built.rename(folder / "html")
 
 
 def _cell_and_line(match: re.Match[str]) -> str:
@@ -582,7 +603,7 @@ def _site_inputs(root: Path) -> dict[str, str]:
     pages = [root / page for page in _pages(root)]
     around = [root / "_config.yml", root / "_toc.yml", *(root / "book").glob("*.bib")]
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
-    renderer = [Path(__file__).with_name("page.py")]
+    renderer = [Path(__file__).with_name(name) for name in ("page.py", "elsewhere.py")]
     inputs = {
         os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         for path in sorted([*pages, *around, *static, *renderer])
@@ -590,6 +611,7 @@ def _site_inputs(root: Path) -> dict[str, str]:
     }
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
         inputs[tool] = importlib.metadata.version(tool)
+    inputs["address"] = elsewhere.repository(root) or "none yet"
     return inputs
 
 

@@ -52,7 +52,9 @@ def test_pins_live_in_the_lock_alone() -> None:
     for name, requirement in _declared().items():
         operators = {specifier.operator for specifier in requirement.specifier}
         assert not operators & {"==", "==="}, f"{name} is pinned in pyproject.toml"
-    for place in ("environment.yml", "Makefile", ".ci/run", "README.md"):
+    others = ("environment.yml", "Makefile", ".ci/run", "README.md", ".pre-commit-config.yaml")
+    folders = (".github", ".devcontainer", "binder")
+    for place in [*others, *(path for folder in folders for path in (ROOT / folder).rglob("*.*"))]:
         text = (ROOT / place).read_text()
         assert not re.search(r"[A-Za-z]==\d", text), f"{place} holds a pin"
 
@@ -122,7 +124,8 @@ def _imported(folder: Path) -> Iterator[tuple[str, Path]]:
 
 @pytest.mark.parametrize("folder", ["dltlib", "tests", "book", "tools"])
 def test_everything_imported_is_declared(folder: str) -> None:
-    own = {"dltlib", *(path.stem for path in (ROOT / "tests").glob("*.py"))}
+    ours = [path for place in ("tests", "tools") for path in (ROOT / place).glob("*.py")]
+    own = {"dltlib", *(path.stem for path in ours)}
     distributions = importlib.metadata.packages_distributions()
     declared = set(_declared())
     for module, path in _imported(ROOT / folder):
