@@ -459,8 +459,8 @@ from dltlib import experiments
 
 
 @criteria.criterion(r"|w_i| + |w_f|")
-def large_sum(evidence):
-    return evidence.initial.abs() + evidence.final.abs()
+def large_sum(history):
+    return history.initial.abs() + history.final.abs()
 
 
 arms = ["large_final", "large_sum", "random"]

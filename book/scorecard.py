@@ -205,7 +205,7 @@ def row(result):
 def evidence(section, caption):
     """The claims of a section in words, then what the records say of each."""
     own = [one for one in claims.CLAIMS.values() if one.section == section]
-    listed(f"**{one.id}**: {one.sentence}. *{one.reading}*" for one in own)
+    listed(f"**{one.name}**: {one.sentence}. *{one.reading}*" for one in own)
     rows = [row(result) for result in measured if claims.CLAIMS[result.claim].section == section]
     page.table(pd.DataFrame(rows).set_index("").rename_axis(None), caption=caption)
 
@@ -373,7 +373,7 @@ plan = experiments.plan(
     epochs=4,
 )
 path = runs.run(plan)
-trained = {("signs", "fc"): records.read(plan.name, path.parent)}
+trained = {("signs", "fc"): records.read(path.stem, path.parent)}
 
 result = claims.judge("signs-3", trained)
 part = result.weakest

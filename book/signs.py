@@ -67,9 +67,12 @@ print(f"record: signs-fc-{preset}\narms compared near {100 * at_density:g} % of 
 # should start from.
 
 # %%
+import dataclasses
+
 import torch
 
-from dltlib import actions, datasets, networks, pruning, training
+from dltlib import actions, criteria, datasets, networks, pruning, training
+from dltlib.history import History
 
 digits = datasets.load("digits")
 network = networks.build("fc", digits.input_shape)
@@ -78,11 +81,12 @@ full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
 settings = training.Settings(epochs=8, learning_rate=1.2e-3)
 trained = training.train(network, digits, initial, full, [0], settings)
 
-layer, w_i, w_f = network.layers[0], initial[0][0], trained.weights[0][0]
-half = layer.weight_count // 2
-mask = pruning.prune(w_f.abs()[None], full[0], half)[0]
+layer = network.layers[0]
+history = History(layer, [0], 1, initial[0], trained.weights[0], full[0])  # seed 0, round 1
+mask = pruning.next_mask(criteria.CRITERIA["large_final"], history, 0.5)
+history, w_i = dataclasses.replace(history, mask=mask), history.initial
 starts = {
-    name: action(layer, w_i, mask, ("an example",))[mask].numpy()
+    name: action.values(history)[mask].numpy()
     for name, action in actions.MASK1_ACTIONS.items()
 }
 

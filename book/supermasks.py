@@ -45,7 +45,7 @@ import math
 
 import pandas as pd
 
-from dltlib import claims, figures, networks, page, records, supermasks
+from dltlib import catalogue, claims, figures, networks, page, records, supermasks
 
 record = records.read(f"supermasks-fc-{preset}")
 learned = records.read(f"learned_supermasks-fc-{preset}")
@@ -112,11 +112,11 @@ means = {
     values: plain[plain["arm"].str.contains(f"/{values}/")]
     .groupby("source")["test_accuracy"]
     .mean()
-    for values in supermasks.VALUES
+    for values in catalogue.MASK_VALUES
 }
 NICE = {"initial": "w_i", "constant": "S.C."}
 columns = {}
-for values in supermasks.VALUES:
+for values in catalogue.MASK_VALUES:
     own = plain[plain["arm"].str.contains(f"/{values}/")].groupby("source")
     spread = own["test_accuracy"].apply(lambda seeds: claims.interval(100 * seeds))
     columns[NICE[values]] = spread.map(
@@ -322,7 +322,7 @@ from dltlib import datasets, training
 digits = datasets.load("digits")
 small = networks.build("fc", digits.input_shape, width=1.0)
 variants = [
-    ("learned", values, scaling) for values in supermasks.VALUES for scaling in supermasks.SCALINGS
+    ("learned", values, scaling) for values in catalogue.MASK_VALUES for scaling in catalogue.MASK_SCALINGS
 ]
 settings = training.Settings(epochs=60, learning_rate=100, batch_size=250)
 
@@ -406,9 +406,9 @@ bool(outcome["2 w_i"] > outcome["w_i, rescaled"] - 0.01)
 # %%
 both = [
     (source, values, scaling)
-    for source in supermasks.SOURCES
-    for values in supermasks.VALUES
-    for scaling in supermasks.SCALINGS
+    for source in catalogue.LEARNED_SOURCES
+    for values in catalogue.MASK_VALUES
+    for scaling in catalogue.MASK_SCALINGS
 ]
 bridged = supermasks.Learner.of_variants(small, both, seeds=[0] * len(both))
 for epoch in range(settings.epochs):
@@ -820,15 +820,15 @@ rates = listed(
 ends_at = {
     (name, values, scaling): after_learning(other.table, f"learned/{values}/{scaling}").mean
     for name, other in conv_learned.items()
-    for values in supermasks.VALUES
-    for scaling in supermasks.SCALINGS
+    for values in catalogue.MASK_VALUES
+    for scaling in catalogue.MASK_SCALINGS
 }
 identity_ends = []
 if "conv2" in conv_learned and "identity_supermasks-conv2-cpu" in there:
     other = records.read("identity_supermasks-conv2-cpu")
     identity_ends = [
         after_learning(other.table, f"learned_identity/{values}/plain").mean
-        for values in supermasks.VALUES
+        for values in catalogue.MASK_VALUES
     ]
 stuck = [
     f"{figures.variant_name(f'learned/{values}/{scaling}').replace('$w_i$', 'w_i')} "
@@ -839,7 +839,7 @@ stuck = [
 page.glue(
     sm_conv_identity="On the small Conv2 shown below, at the rate that was chosen for the first estimator, the identity's longer steps "
     f"do worse: without rescaling its masks are right {sum(identity_ends) / len(identity_ends):.1f} % of the time, the first estimator's "
-    f"{sum(ends_at['conv2', values, 'plain'] for values in supermasks.VALUES) / len(supermasks.VALUES):.1f} %."
+    f"{sum(ends_at['conv2', values, 'plain'] for values in catalogue.MASK_VALUES) / len(catalogue.MASK_VALUES):.1f} %."
     if identity_ends
     else "",
     sm_conv_shown=f"What is here is small: {scales}. It shows that the method runs on convolutions "

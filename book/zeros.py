@@ -72,9 +72,12 @@ print(f"arms compared near {100 * at_density:g} % of weights left")
 # half of the first layer's weights that ended largest, and asks each action what becomes of every weight.
 
 # %%
+import dataclasses
+
 import torch
 
-from dltlib import actions, datasets, networks, pruning, training
+from dltlib import actions, criteria, datasets, networks, pruning, training
+from dltlib.history import History
 
 digits = datasets.load("digits")
 network = networks.build("fc", digits.input_shape)
@@ -83,22 +86,21 @@ full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
 settings = training.Settings(epochs=8, learning_rate=1.2e-3)
 trained = training.train(network, digits, initial, full, [0], settings)
 
-layer, w_i, w_f = network.layers[0], initial[0][0], trained.weights[0][0]
-half = layer.weight_count // 2
-large = pruning.prune(w_f.abs()[None], full[0], half)[0]
-before, after = w_i.numpy().ravel(), w_f.numpy().ravel()
+layer = network.layers[0]
+history = History(layer, [0], 1, initial[0], trained.weights[0], full[0])  # seed 0, round 1
+large = pruning.next_mask(criteria.CRITERIA["large_final"], history, 0.5)
 fates = {}
 for name, action in actions.MASK0_ACTIONS.items():
-    own = action.own_mask
-    mask = own(w_i, w_f, full[0][0]) if own else large
-    arm = ("rewind", name, ("an example",))
-    start = actions.start_values(layer, w_i, w_f, mask, *arm)
-    start, mask = start.numpy().ravel(), mask.numpy().ravel()
-    fates[name] = figures.fates(before, start, mask)
+    mask = action.kept(history) if action.kept else large
+    start = actions.start_values(dataclasses.replace(history, mask=mask), "rewind", name)
+    w_i, w_f, start, mask = (
+        x[0].numpy().ravel() for x in (history.initial, history.final, start, mask)
+    )
+    fates[name] = figures.fates(w_i, start, mask)
 
 # %% tags=["hide-input"]
 page.show(
-    figures.fate_scatter(before, after, fates),
+    figures.fate_scatter(w_i, w_f, fates),
     name="fig-zeros-fates",
     alt="Five scatter plots of final against initial weights, coloured by what becomes of each "
     "weight. With zero and freeze_init a horizontal band about zero is pruned; variant_1 splits the "
@@ -109,7 +111,7 @@ page.show(
     "weights moved towards zero.",
     source=f"Made by the cell above: {layer.shape[0]} inputs, {layer.shape[1]} units, seed 0.",
 )
-shrunk = actions.moved_towards_zero(w_i, w_f)
+shrunk = actions.moved_towards_zero(history.initial, history.final)
 page.glue(
     zeros_example_shrunk=round(100 * shrunk.float().mean().item()),
     zeros_example_pruned_shrunk=round(100 * shrunk[~large].float().mean().item()),

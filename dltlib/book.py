@@ -8,10 +8,10 @@ does nothing where nothing changed:
 `check`    says of every chapter why its notebook cannot be trusted, if it cannot;
 `build`    lets Jupyter Book turn the notebooks into ``_build/html``; a warning is an error.
 
-The inputs of a chapter are the code of its cells, every module of `dltlib` that its imports reach,
-and the records that it reads; hashes of the three lie in the notebook's metadata. Prose is no
-input: a change to it is copied into the notebook without execution. A chapter names its records by
-patterns in its header, ``dltlib: {records: ["criteria-*"]}``, or reads them all; while it is
+The inputs of a chapter are the code of its cells, the modules of `dltlib` (save those that decide
+no output), and the records that it reads; hashes of the three lie in the notebook's metadata. Prose
+is no input: a change to it is copied into the notebook without execution. A chapter names its
+records by patterns in its header, ``dltlib: {records: ["criteria-*"]}``, or reads them all; while it is
 executed it is given only those, so that a forgotten name is noticed at once, and not when a record
 has changed.
 
@@ -19,7 +19,6 @@ Nothing is imported here before it is needed, so that ``dltlib --help`` stays qu
 """
 
 import argparse
-import ast
 import contextlib
 import copy
 import fnmatch
@@ -36,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltlib import elsewhere, paths
+from dltlib import elsewhere, files, paths
 from dltlib.errors import UserError
 
 Fingerprint = dict[str, str]
@@ -71,7 +70,7 @@ def fingerprint(name: str, root: Path | None = None) -> Fingerprint:
     notebook = _written(root, name)
     return {
         "code": _digest(cell.source for cell in _code(notebook)),
-        "library": _digest(_text(path) for path in _modules_reached(root, notebook)),
+        "library": _digest(_text(path) for path in _library(root)),
         "records": _digest(
             f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
             for path in _records(root, notebook)
@@ -196,47 +195,17 @@ def _name_cells(notebook: Any) -> None:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
 
 
-def _modules_reached(root: Path, notebook: Any) -> list[Path]:
-    """Files of `dltlib` that the imports in the cells lead to, however far, sorted."""
+# Modules that decide no output of a chapter; it may depend on any other.
+_APART = ("book", "cli", "cluster", "elsewhere", "forecast", "progress")
+
+
+def _library(root: Path) -> list[Path]:
+    """Files of `dltlib` on which a chapter's outputs may depend, sorted."""
     package = root / "dltlib"
     if not package.is_dir():
         package = Path(__file__).parent
-    code = "\n".join(
-        "\n".join(line for line in cell.source.splitlines() if not re.match(r"\s*[%!]", line))
-        for cell in _code(notebook)
-    )
-    reached: set[Path] = set()
-    waiting = _imports(code, package, inside=False)
-    while waiting:
-        path = waiting.pop()
-        if path not in reached:
-            reached.add(path)
-            waiting |= _imports(_text(path), package, inside=True)
-    return sorted(reached)
-
-
-def _imports(code: str, package: Path, *, inside: bool) -> set[Path]:
-    """Files of `package` that `code` imports, inside its functions too."""
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:  # the kernel will say so better
-        return set()
-    names: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            relative = inside and node.level == 1
-            module = ".".join(filter(None, ["dltlib" if relative else "", node.module or ""]))
-            names.update([module, *(f"{module}.{alias.name}" for alias in node.names)])
-    found = set()
-    for name in names:
-        parts = name.split(".")
-        if parts[0] == "dltlib":
-            for depth in range(len(parts)):
-                place = package.joinpath(*parts[1 : depth + 1])
-                found |= {place / "__init__.py", place.with_suffix(".py")}
-    return {path for path in found if path.exists()}
+    files = (path.relative_to(package) for path in package.rglob("*.py"))
+    return [package / path for path in sorted(files) if path.parts[0].split(".")[0] not in _APART]
 
 
 def _records(root: Path, notebook: Any) -> list[Path]:
@@ -317,6 +286,7 @@ def _run(root: Path, name: str, written: Any, parameters: dict[str, Any]) -> Any
                     kernel_name=written.metadata["kernelspec"]["name"],
                     cwd=root / "book",
                     progress_bar={"desc": name, "unit": "cell"},
+                    coalesce_streams=True,  # else an output is cut up as time goes by
                     # The kernel warns of its own transport, which is this machine's.
                     extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
                 )
@@ -367,7 +337,6 @@ def _tidied(notebook: Any, written: Any) -> Any:
     for cell in notebook.cells:
         cell.metadata = _tidy_metadata(cell.metadata)
         if cell.cell_type == "code":
-            cell.outputs = _joined_streams(cell.outputs)
             if elsewhere.FETCHING in cell.metadata.get("tags", []):
                 cell.execution_count = None  # the count is the same without it
             elif cell.execution_count is not None:
@@ -378,22 +347,6 @@ def _tidied(notebook: Any, written: Any) -> Any:
                     output.execution_count = cell.execution_count
     _name_cells(notebook)
     return notebook
-
-
-def _joined_streams(outputs: list[Any]) -> list[Any]:
-    """One output for what a cell printed in one go: the kernel cuts it up as time goes by."""
-    joined: list[Any] = []
-    for output in outputs:
-        last = joined[-1] if joined else None
-        if (
-            last is not None
-            and output.output_type == last.output_type == "stream"
-            and output.name == last.name
-        ):
-            last.text += output.text
-        else:
-            joined.append(output)
-    return joined
 
 
 def _update_prose(root: Path, name: str, written: Any) -> None:
@@ -426,18 +379,9 @@ def _save(notebook: Any, path: Path) -> None:
     """Write a notebook so that `path` holds the old one or the new one, never a part."""
     import nbformat
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            nbformat.write(notebook, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    files.replace_file(
+        path, lambda temporary: temporary.write_text(nbformat.writes(notebook), encoding="utf-8")
+    )
 
 
 def _first_line(source: str) -> str:

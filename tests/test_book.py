@@ -205,23 +205,6 @@ def test_a_chapter_is_stale_where_the_library_that_it_reaches_changed(root: Path
     assert {kind for kind in before if before[kind] != after[kind]} == {"library"}
 
 
-def test_relative_imports_reach_the_library_too(tmp_path: Path) -> None:
-    for name in ("__init__", "a", "b", "c"):
-        (tmp_path / f"{name}.py").write_text("")
-    found = book._imports("from . import a\nfrom .b import x", tmp_path, inside=True)
-    assert {path.stem for path in found} == {"__init__", "a", "b"}
-
-
-def test_packages_within_the_library_are_reached_with_their_modules(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    for name in ("__init__", "a", "inner/__init__", "inner/b", "inner/c"):
-        (tmp_path / f"{name}.py").write_text("")
-    found = book._imports("from dltlib.inner.b import x", tmp_path, inside=False)
-    names = {str(path.relative_to(tmp_path)) for path in found}
-    assert names == {"__init__.py", "inner/__init__.py", "inner/b.py"}
-    assert book._imports("from dltlib import inner", tmp_path, inside=False) < found
-
-
 def test_an_edit_of_the_notebook_alone_is_noticed(executed: Path) -> None:
     _edit(executed, lambda book_: book_.cells[1].update(source="answer = 7.0"))
     assert "one: stale: its code changed" in _complaint(executed)
