@@ -268,11 +268,9 @@ results = [
 page.glue(
     paper_epochs=experiments.plan("signs", preset="paper").epochs,
     own_epochs=record.plan["epochs"],
-    **{f"verdict_{one.claim.replace('-', '_')}": one.verdict for one in results},
-    **{f"weakest_{one.claim.replace('-', '_')}": one.weakest.name for one in results},
 )
-page.table(
-    claims.comparisons(results),
+page.verdicts(
+    results,
     caption="What the paper's three claims come down to, in percentage points. For its claim, an "
     "effect must lie above the threshold with the whole of its 95 % interval.",
 )

@@ -388,11 +388,9 @@ results = [claims.judge(name, evidence, "fc") for name in claims.CLAIMS if name.
 page.glue(
     zeros_paper_epochs=experiments.plan("zeros", preset="paper").epochs,
     zeros_own_epochs=record.plan["epochs"],
-    **{f"verdict_{one.claim.replace('-', '_')}": one.verdict for one in results},
-    **{f"weakest_{one.claim.replace('-', '_')}": one.weakest.name for one in results},
 )
-page.table(
-    claims.comparisons(results),
+page.verdicts(
+    results,
     caption="What the paper's four claims come down to, in percentage points (shares: percent). For "
     "its claim, an effect must lie above the threshold with the whole of its 95 % interval.",
 )

@@ -116,16 +116,16 @@ def take_turns(cases: Sequence[Case], repetitions: int, seconds: float) -> list[
     counts = [_iterations_in(case, seconds) for case in cases]
     times: list[list[float]] = [[] for _ in cases]
     for _ in range(repetitions):
-        for case, count, own in zip(cases, counts, times, strict=True):
-            own.append(_clock(case.run, count) / count / case.replicas * 1e3)
+        for case, count, measured in zip(cases, counts, times, strict=True):
+            measured.append(_clock(case.run, count) / count / case.replicas * 1e3)
     return [
         {
             **case.facts,
             "replicas": case.replicas,
             "iterations": count,
-            "milliseconds": [float(f"{value:.5g}") for value in own],
+            "milliseconds": [float(f"{value:.5g}") for value in measured],
         }
-        for case, count, own in zip(cases, counts, times, strict=True)
+        for case, count, measured in zip(cases, counts, times, strict=True)
     ]
 
 
@@ -434,12 +434,12 @@ def replica_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case
     for round_, weights, masks in tickets(network, dataset, settings, size.seeds, rounds):
         arms = len(weights[0]) // size.seeds
         for count in [1, 2, 4, *(arms * seeds for seeds in (1, 2, size.seeds))]:
-            own = [layer[:count] for layer in weights], [mask[:count] for mask in masks]
+            first = [layer[:count] for layer in weights], [mask[:count] for mask in masks]
             facts = _describe(
-                "replicas", "engine", network, 1.0, round_, own[1], settings.batch_size
+                "replicas", "engine", network, 1.0, round_, first[1], settings.batch_size
             )
             seeds = [replica // arms for replica in range(count)]
-            run = engine(network, *own, settings, dataset.train, seeds)
+            run = engine(network, *first, settings, dataset.train, seeds)
             cases.append(Case(facts, run, count))
     return cases
 
@@ -548,7 +548,7 @@ def gpu_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
     half = Settings(epochs=1, learning_rate=3e-4, precision="bf16")
     noise = _random_split(6_000, (3, 32, 32), torch.full((3, 32, 32), 0.9))
     cases = []
-    for network, split, own, counts in (
+    for network, split, how, counts in (
         (fc, dataset.train, settings, (1, 16, 64, 128)),
         (conv6, noise, half, (1, 8, 32)),
     ):
@@ -560,9 +560,9 @@ def gpu_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
             masks = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
             facts = partial(
                 _describe, "gpu", network=network, width=1.0, round_=0, masks=masks,
-                batch=own.batch_size,
+                batch=how.batch_size,
             )  # fmt: skip
-            every = network, weights, masks, own
+            every = network, weights, masks, how
             cases.append(Case(facts(way="engine"), engine(*every, split, seeds), count))
             if count == 1:
                 cases += [
@@ -644,13 +644,13 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
     end = time.perf_counter()
     epochs, once = [], []
     for round_ in range(plan.rounds + 1):
-        own = [(done, when) for number, done, when in looks if number == round_]
-        work = sum(done for done, _ in own)
+        reports = [(done, when) for number, done, when in looks if number == round_]
+        work = sum(done for done, _ in reports)
         # What came before the first look holds the masks too, so the pace is that of the others.
-        pace = (own[-1][1] - own[0][1]) / (work - own[0][0])
+        pace = (reports[-1][1] - reports[0][1]) / (work - reports[0][0])
         epochs.append(round(pace * work, 4))
-        once.append(round(max(0.0, own[0][1] - ended - pace * own[0][0]), 4))
-        ended = own[-1][1]
+        once.append(round(max(0.0, reports[0][1] - ended - pace * reports[0][0]), 4))
+        ended = reports[-1][1]
     once.append(round(end - ended, 4))
     return {
         "arms": arms,
@@ -762,7 +762,7 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
     report("a slice of the paper's programme")
     with tempfile.TemporaryDirectory() as directory:
         part = measure_slice(dataset, size, Path(directory))
-    own, everybody = (now - then for now, then in zip(_processor_times(), started, strict=True))
+    ours, everybody = (now - then for now, then in zip(_processor_times(), started, strict=True))
     facts = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - begin, 1),
@@ -770,7 +770,7 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load_before": round(load, 2),
-        "busy_with_others": round(max(0.0, everybody - own) / max(everybody, 1e-9), 3),
+        "busy_with_others": round(max(0.0, everybody - ours) / max(everybody, 1e-9), 3),
         "data": data,
         "batch_size": settings.batch_size,
         "command": "dltlib bench" if size == FULL else "dltlib bench --quick",
@@ -787,10 +787,10 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
 
 def _processor_times() -> tuple[float, float]:
     """Seconds of processor time used so far: by this process, and by all there are."""
-    own = psutil.Process().cpu_times()
+    process = psutil.Process().cpu_times()
     every = psutil.cpu_times()
     idle = every.idle + getattr(every, "iowait", 0)
-    return own.user + own.system, sum(every) - idle - getattr(every, "guest", 0)
+    return process.user + process.system, sum(every) - idle - getattr(every, "guest", 0)
 
 
 def _earlier_ratios(target: Path) -> dict[str, Any] | None:
@@ -929,8 +929,8 @@ def experiment_costs(bench: Bench, rounds: int = LAST_ROUND) -> dict[str, float]
     table = times(bench, "fc")
     costs = {}
     for way in ("engine", "plain"):
-        own = table[table["way"] == way].set_index("round")["median"]
-        every = own.reindex(range(rounds + 1)).interpolate(limit_direction="both")
+        times_of_way = table[table["way"] == way].set_index("round")["median"]
+        every = times_of_way.reindex(range(rounds + 1)).interpolate(limit_direction="both")
         costs[way] = float(every.sum()) * per_training
     return costs
 
@@ -944,9 +944,9 @@ def programme_hours(bench: Bench, seeds: int = SEEDS, epochs: int = EPOCHS) -> f
 def describe(bench: Bench) -> list[str]:
     """What a terminal shows at the end: a few lines."""
     lines = [f"FC, milliseconds per replica and iteration ({bench.facts['device']}):"]
-    own = times(bench, "fc").set_index(["round", "way"])["median"]
+    medians = times(bench, "fc").set_index(["round", "way"])["median"]
     for row in ratios(bench).itertuples():
-        ours, plain = own[row.round, "engine"], own[row.round, "plain"]
+        ours, plain = medians[row.round, "engine"], medians[row.round, "plain"]
         lines.append(
             f"  density {row.density:5.3f}: engine {ours:.3f}, plain loop {plain:.3f}: "
             f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f})"

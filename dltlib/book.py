@@ -11,9 +11,9 @@ does nothing where nothing changed:
 The inputs of a chapter are the code of its cells, the modules of `dltlib` (save those that decide
 no output), and the records that it reads; hashes of the three lie in the notebook's metadata. Prose
 is no input: a change to it is copied into the notebook without execution. A chapter names its
-records by patterns in its header, ``dltlib: {records: ["criteria-*"]}``, or reads them all; while it is
-executed it is given only those, so that a forgotten name is noticed at once, and not when a record
-has changed.
+records by patterns in its header, ``dltlib: {records: ["criteria-*"]}``, or reads them all; while
+it is executed it is given only those, so that a forgotten name is noticed at once, and not when a
+record has changed.
 
 Nothing is imported here before it is needed, so that ``dltlib --help`` stays quick.
 """

@@ -24,8 +24,12 @@ from typing import TYPE_CHECKING, Any
 from dltlib.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas
     from matplotlib.figure import Figure
+
+    from dltlib.claims import Result
 
 DOTS_PER_INCH = 144
 """Resolution of figures: one and a half times a screen's, so that phones show them crisp."""
@@ -151,6 +155,22 @@ def glue(**values: bool | int | float | str) -> None:
             raw=True,
             metadata={"scrapbook": {"name": name, "mime_prefix": _GLUE_PREFIX}},
         )
+
+
+def verdicts(results: "Sequence[Result]", *, caption: str) -> None:
+    """Show every comparison that some claims come down to, and glue what the prose says of them.
+
+    For the claim zeros-1: ``verdict_zeros_1``, ``weakest_zeros_1`` (the comparison on which the
+    verdict hangs) and ``why_zeros_1`` (the same with the reason, where there is one).
+    """
+    from dltlib import claims
+
+    for result in results:
+        name, weakest = result.claim.replace("-", "_"), result.weakest.name
+        why = f"{weakest} ({result.reason})" if result.reason else weakest
+        said = {"verdict": result.verdict, "weakest": weakest, "why": why}
+        glue(**{f"{word}_{name}": value for word, value in said.items()})
+    table(claims.comparisons(results), caption=caption)
 
 
 mime_priority_overrides: tuple[()] = ()

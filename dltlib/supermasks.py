@@ -135,8 +135,8 @@ class Learner:
         frozen = [
             torch.stack(
                 [
-                    base_values(layer, own, values)
-                    for own, (_, values, _) in zip(weight, variants, strict=True)
+                    base_values(layer, drawn, values)
+                    for drawn, (_, values, _) in zip(weight, variants, strict=True)
                 ]
             )
             for layer, weight in zip(network.layers, initial, strict=True)

@@ -356,8 +356,8 @@ class _Group:
     ) -> None:
         self.replicas = replicas
         self.leaves = [value[replicas].requires_grad_() for value in values]
-        own = [mask[replicas] for mask in masks]
-        self.pruned = [None if mask.all() else ~mask for mask in own]
+        trained = [mask[replicas] for mask in masks]
+        self.pruned = [None if mask.all() else ~mask for mask in trained]
         self.optimizer = torch.optim.Adam(
             self.leaves, lr=settings.learning_rate, fused=True, capturable=values[0].is_cuda
         )

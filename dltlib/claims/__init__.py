@@ -22,6 +22,7 @@ from dltlib.claims.judging import NETWORKS, Shelf, judge, scorecard
 from dltlib.claims.measures import (
     Measure,
     best_learned_mask,
+    best_masks,
     by_mean,
     criterion_mask,
     dense,

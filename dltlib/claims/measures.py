@@ -82,6 +82,15 @@ def by_mean(choose: Callable[..., str], measures: Mapping[str, Measure]) -> Meas
     return read
 
 
+def best_masks(table: pd.DataFrame) -> pd.DataFrame:
+    """The row of each arm and seed at the density that validation accuracy chooses.
+
+    Of equally good masks it is the one that keeps most; the whole network, round 0, is no mask.
+    """
+    masks = table[table["round"] > 0].sort_values("round")
+    return masks.loc[masks.groupby(["arm", "seed"])["validation_accuracy"].idxmax()]
+
+
 def criterion_mask(arm: str) -> Measure:
     """Test accuracy at the density that validation accuracy chooses, seed by seed.
 
@@ -89,15 +98,14 @@ def criterion_mask(arm: str) -> Measure:
     """
 
     def read(evidence: Evidence) -> pd.Series:
-        test = evidence.grid("supermasks", arm).drop(columns=0, errors="ignore")
-        validation = evidence.grid("supermasks", arm, "validation_accuracy")[test.columns]
-        if test.empty:
-            raise Undecided(f"preset too small: the record of supermasks has no mask for {arm}")
-        known(test, arm)
-        known(validation, arm)
-        # Of equally good masks the one that keeps most.
-        best = validation.idxmax(axis=1)
-        return pd.Series({seed: test.loc[seed, best[seed]] for seed in test.index})
+        for column in ("test_accuracy", "validation_accuracy"):
+            grid = evidence.grid("supermasks", arm, column).drop(columns=0, errors="ignore")
+            if grid.empty:
+                raise Undecided(f"preset too small: the record of supermasks has no mask for {arm}")
+            known(grid, arm)
+        table = evidence.table("supermasks", evidence.network)
+        best = best_masks(table[table["arm"] == arm])
+        return 100 * best.set_index("seed")["test_accuracy"]
 
     return read
 

@@ -83,9 +83,11 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
     mean = float(sample.mean()) if len(sample) else math.nan
     if len(sample) < 2:
         return Interval(mean, math.nan, math.nan)
-    error = sample.std(ddof=1) / math.sqrt(len(sample))
-    reach = float(stats.t.ppf((1 + confidence) / 2, len(sample) - 1) * error)
-    return Interval(mean, mean - reach, mean + reach)
+    error = float(stats.sem(sample))
+    if error == 0:  # Student's distribution has no interval of no width
+        return Interval(mean, mean, mean)
+    low, high = stats.t.interval(confidence, len(sample) - 1, mean, error)
+    return Interval(mean, float(low), float(high))
 
 
 def compare(comparison: Comparison, evidence: Evidence) -> Part:

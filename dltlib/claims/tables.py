@@ -58,21 +58,26 @@ def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
     return mean if low == "nan" else f"{mean} [{low}, {high}]"
 
 
+def _figure(part: Part) -> str:
+    return "" if part.paper is None else bracketed(part.paper, math.nan, math.nan, decimals=1)
+
+
 def comparisons(results: Sequence[Result]) -> pd.DataFrame:
     """Every comparison that verdicts rest on, as a chapter shows it, one row each.
 
-    The index names the comparison; columns claim, effect (with its interval), threshold and
-    verdict, all strings.
+    The index names the comparison; columns claim, effect (with its interval), threshold, the
+    paper's figure where it gives one for any of them, and verdict, all strings.
     """
+    parts = [(result, part) for result in results for part in result.parts]
     rows = [
         {
             "claim": result.claim,
             "effect": bracketed(part.effect, part.low, part.high),
             "threshold": bracketed(part.bar, math.nan, math.nan),
-            "verdict": part.verdict,
         }
-        for result in results
-        for part in result.parts
+        | ({"paper": _figure(part)} if any(part.paper is not None for _, part in parts) else {})
+        | {"verdict": part.verdict}
+        for result, part in parts
     ]
     names = [part.name for result in results for part in result.parts]
     return pd.DataFrame(rows, index=names).rename_axis(columns="comparison")

@@ -50,8 +50,8 @@ def lead(table: pd.DataFrame, reference: str, column: str = "test_accuracy") -> 
     (reference,) = known_arms(table, [reference])
     keys = ["seed", "round"]
     against = table[table["arm"] == reference].set_index(keys)[column]
-    own = table.set_index(keys)[column]
-    difference = own - against.reindex(own.index)
+    values = table.set_index(keys)[column]
+    difference = values - against.reindex(values.index)
     return table.assign(lead=difference.to_numpy())
 
 

@@ -236,12 +236,15 @@ def at_same_density(table: pd.DataFrame, arm: str, reference: str) -> pd.DataFra
     arm, reference = known_arms(table, [arm, reference])
     rows = table[(table["arm"] == arm) & (table["round"] > 0)]
     parts = []
-    for seed, own in rows.groupby("seed"):
+    for seed, mine in rows.groupby("seed"):
         other = table[(table["arm"] == reference) & (table["seed"] == seed)].sort_values("density")
         there = np.interp(
-            np.log(own["density"]), np.log(other["density"]), other["test_accuracy"], left=np.nan
+            np.log(mine["density"]),
+            np.log(other["density"]),
+            other["test_accuracy"],
+            left=np.nan,
         )
-        parts.append(own.assign(reference=there, lead=own["test_accuracy"] - there))
+        parts.append(mine.assign(reference=there, lead=mine["test_accuracy"] - there))
     columns = ["seed", "round", "density", "test_accuracy", "reference", "lead"]
     return pd.concat(parts)[columns].reset_index(drop=True)
 

@@ -47,13 +47,10 @@ def _learned_arms(table: pd.DataFrame) -> list[str]:
 def best_masks(table: pd.DataFrame, arms: Sequence[str] | None = None) -> pd.DataFrame:
     """Each criterion mask at the density that validation accuracy chooses, seed by seed.
 
-    As `claims.criterion_mask` reads it: of equally good masks the one that keeps most, and the
-    whole network, round 0, is no mask. One row for each arm and seed; columns arm, seed, round,
+    As `claims.best_masks` chooses it. One row for each arm and seed; columns arm, seed, round,
     density, validation_accuracy, test_accuracy.
     """
-    arms = known_arms(table, arms)
-    rows = table[table["arm"].isin(arms) & (table["round"] > 0)].sort_values("round")
-    best = rows.loc[rows.groupby(["arm", "seed"])["validation_accuracy"].idxmax()]
+    best = claims.best_masks(table[table["arm"].isin(known_arms(table, arms))])
     columns = ["arm", "seed", "round", "density", "validation_accuracy", "test_accuracy"]
     return best[columns].reset_index(drop=True)
 

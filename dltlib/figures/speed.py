@@ -52,11 +52,11 @@ def growth_panels(replicas: pd.DataFrame, widths: pd.DataFrame) -> Figure:
     """
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 4.0))
     for rows, column, ax in ((replicas, "replicas", left), (widths, "width", right)):
-        for (way, number), own in rows.groupby(["way", "round"], sort=False):
+        for (way, number), line in rows.groupby(["way", "round"], sort=False):
             drawn = WAYS[way]._replace(dashes=() if number == 0 else DASHED)
-            kind = "dense" if number == 0 else f"{percent(own['density'].mean())} left"
-            own = own.sort_values(column)
-            _cost_line(ax, own[column], own, drawn, f"{_WAY_NAMES[way]}, {kind}")
+            kind = "dense" if number == 0 else f"{percent(line['density'].mean())} left"
+            line = line.sort_values(column)
+            _cost_line(ax, line[column], line, drawn, f"{_WAY_NAMES[way]}, {kind}")
         ax.set_xscale("log")
         ax.set_yscale("log")
         places = sorted(rows[column].unique())

@@ -69,11 +69,11 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     for number, name in enumerate(names):
         if number % 2:
             ax.axhspan(number - 0.5, number + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
-        own = known[known["claim"] == name]
-        present = [network for network in networks if network in set(own["network"])]
+        rows = known[known["claim"] == name]
+        present = [network for network in networks if network in set(rows["network"])]
         for place, network in enumerate(present):
             height = number + 0.8 * ((place + 0.5) / len(present) - 0.5)
-            _draw_distance(ax, own[own["network"] == network], height, NETWORK_COLORS[network])
+            _draw_distance(ax, rows[rows["network"] == network], height, NETWORK_COLORS[network])
     ax.axvline(0, color=BLACK, linewidth=1.2, zorder=1)
     for network in networks:
         ax.plot([], [], "o", color=NETWORK_COLORS[network], label=NETWORK_NAMES[network])
