@@ -86,27 +86,6 @@ def test_an_odd_address_is_refused_by_the_book(tmp_path: Path) -> None:
         elsewhere.repository(tmp_path)
 
 
-def test_installed_without_its_repository_the_library_keeps_to_the_working_directory(
-    tmp_path: Path,
-) -> None:
-    """As ``pip install git+ADDRESS`` leaves it: a package and nothing around it."""
-    place, here = tmp_path / "site-packages", tmp_path / "here"
-    here.mkdir()
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(paths.REPOSITORY / "dltlib", place / "dltlib", ignore=ignored)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DLTLIB_")}
-    program = "from dltlib import paths; print(paths.records(), paths.runs(), paths.data())"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=here,
-        env=kept | {"PYTHONPATH": str(place)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == [str(here / name) for name in ("book/records", "runs", "data")]
-
-
 # --- notebooks and pages ------------------------------------------------------------------------
 
 
