@@ -31,11 +31,14 @@ _FIRST_CELL = """\
 import importlib.util
 
 if importlib.util.find_spec("dltlib") is None:
+    import os
     import subprocess
     import sys
 
-    subprocess.run(["git", "clone", "--quiet", "--depth=1", "{address}", "dltlib-book"], check=True)
-    sys.path.insert(0, "dltlib-book")
+    clone = os.path.abspath("dltlib-book")
+    if not os.path.exists(clone):  # it is there where a kernel was started anew
+        subprocess.run(["git", "clone", "--quiet", "--depth=1", "{address}", clone], check=True)
+    sys.path.insert(0, clone)
     from dltlib import elsewhere
 
     elsewhere.install_missing()"""

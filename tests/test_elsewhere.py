@@ -235,6 +235,8 @@ print(json.dumps([sorted(name for name, _ in new), again, records.available(), d
     assert again == []
     assert "criteria-fc-cpu" in available
     assert Path(library).parent.parent == tmp_path / "content" / "dltlib-book"
+    restarted = [colab["BARE"], "-c", elsewhere.first_cell(ADDRESS) + "\nimport dltlib.page"]
+    subprocess.run(restarted, cwd=tmp_path / "content", env=colab, check=True)
 
 
 def test_the_first_cell_does_nothing_at_home(tmp_path: Path) -> None:
