@@ -21,6 +21,8 @@ def name_to_integer(*names: object, bits: int = 63) -> int:
 def generator(*names: object) -> torch.Generator:
     """A CPU generator seeded by its names; draw on the CPU, then move, so devices agree.
 
+    Of the 63 bits of the names' integer, torch's CPU generator takes the lower 32 for its seed.
+
     >>> torch.rand(1, generator=generator(0, "weights")).item() == torch.rand(
     ...     1, generator=generator(0, "weights")).item()
     True
@@ -29,7 +31,7 @@ def generator(*names: object) -> torch.Generator:
 
 
 def stream(shape: tuple[int, ...], *names: object) -> Int32[Tensor, "..."]:
-    """A field of distinct 32-bit keys, one for each element, for :func:`bits_at`."""
+    """A field of distinct 32-bit keys, one for each element, for :func:`uniform_at`."""
     key = name_to_integer(*names, bits=31)
     count = int(torch.Size(shape).numel())
     return _mix(_mix(torch.arange(count, dtype=torch.int32)) ^ key).reshape(shape)
