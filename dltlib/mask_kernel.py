@@ -4,15 +4,16 @@
 that draws the mask and writes the masked weights, one that takes the gradient to momentum and
 score; between them stands the dense arithmetic, by stock torch, one replica in one thread.
 
-Two things make it cheap. No pass leaves more behind than what the next one reads: draws,
-probabilities and slopes never exist as arrays. And a pixel that is dark in the whole batch (a third
-of MNIST's are) is left out of the first layer's products: its weights meet only zeros and have no
-gradient, though they count in the mask, and their momentum still moves their scores. All such
-pixels share one *spare row*, the last, of the masked weights and of the gradients.
+Two things make it cheap. A pass leaves behind only what the next ones read: draws and hashes never
+exist as arrays, and what a gradient is to be multiplied by is worked out where the probability is
+at hand. And a pixel that is dark in the whole batch (three in ten of MNIST's are) is left out of
+the first layer's products: its weights meet only zeros and have no gradient, though they count in
+the mask, and their momentum still moves their scores.
 
-What is computed here has the same bits on any processor: each element is treated by itself, in
+What the passes compute has the same bits on any processor: elements are treated one by one, in
 IEEE operations whose order the code fixes, none of them fused, so that it does not matter how many
-of them a vector holds. (Keep it so: no ``fastmath``, no `numpy.exp`.)
+of them a vector holds. (Keep it so: no ``fastmath``, no `numpy.exp`. The logarithm in the loss,
+which is only reported, is the C library's.)
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +42,7 @@ def _compiled(function: Callable) -> Callable:
 
 # --- one element ------------------------------------------------------------------------------
 
-# Numba widens integers to 64 bits and would then use the wrong vectors: hence the many `uint32`.
+# Numba widens integers to 64 bits and would then use the wrong vectors: hence the many `U32`.
 U32, F32 = np.uint32, np.float32
 ZERO, ONE = F32(0), F32(1)
 HASH1, HASH2 = U32(0x7FEB352D), U32(0x846CA68B)
@@ -49,10 +50,11 @@ ONE_BITS = ONE.view(U32)
 SHIFT8, SHIFT15, SHIFT16, SHIFT23 = U32(8), U32(15), U32(16), U32(23)
 DRAW = F32(2.0**-24)
 FARTHEST = F32(88)  # e to this power is a float32
-LOG2E = F32(1.4426950408889634)
+LOG2E = F32(1 / log(2))
 LN2_HIGH = F32(0.693359375)  # nine bits, so that its products with small integers are exact
-LN2_LOW = F32(-2.12194440e-4)
+LN2_LOW = F32(log(2) - 0.693359375)
 ROUND = F32(1.5 * 2**23)  # a float32 this large has no fraction: adding it rounds
+BRIGHTNESS = np.arange(256, dtype=F32) / F32(255)  # of each of a pixel's values
 C2, C3, C4, C5, C6, C7 = (F32(1 / factorial(k)) for k in range(2, 8))
 
 
@@ -68,9 +70,9 @@ def _mix(bits: int) -> int:
 
 @_compiled
 def _exp(x: float) -> float:
-    """e to the power x, between -88 and 88, within an ulp: 2^k times Taylor's series for the rest.
+    """e to the power x, x between -88 and 88: 2^k times Taylor's series for the rest.
 
-    What is not a number stays so.
+    Off by little more than a unit in the last place. What is not a number stays so.
     """
     x = FARTHEST if x > FARTHEST else x
     x = -FARTHEST if x < -FARTHEST else x
@@ -97,8 +99,6 @@ def _kept(key: int, mixed_step: int, share: float) -> bool:
     bits = _mix(U32(key ^ mixed_step))
     return F32(np.int32(U32(bits >> SHIFT8))) * DRAW < share
 
-
-BRIGHTNESS = np.arange(256, dtype=F32) / F32(255)
 
 # --- passes -----------------------------------------------------------------------------------
 
