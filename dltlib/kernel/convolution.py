@@ -7,7 +7,9 @@ from dltlib.kernel.intrinsics import (
     accumulate,
     compiled,
     correlate_positions,
+    pool,
     strip_lanes,
+    unpool,
 )
 from dltlib.kernel.layout import Lists, Replica, Space
 
@@ -64,7 +66,7 @@ def forward(net: Replica, space: Space, index: int, strip: int) -> None:
         if layer.pooled:
             _walk(
                 net.forward, layer.forward, layer.units, below, top, bottom, space.activity,
-                source, space.errors, layer.unpooled + inside, space.errors, -1,
+                source, space.errors, layer.unpooled + inside, space.errors, np.int64(-1),
             )  # fmt: skip
             _pool(net, space, index, strip, top // 2, bottom // 2)
         else:
@@ -95,16 +97,9 @@ def _pool(net: Replica, space: Space, index: int, strip: int, top: int, bottom: 
                 at = target + (1 + y) * above.row + (1 + x) * lanes
                 to = winners + (y * above.width + x) * lanes
                 left = source + 2 * y * below.row + 2 * x * lanes
-                for lane in range(lanes):
-                    best, which = space.errors[left + lane], 0
-                    for other in range(1, 4):
-                        from_ = left + (other // 2) * below.row + (other % 2) * lanes + lane
-                        value = space.errors[from_]
-                        better = value > best or value != value
-                        best = value if better else best
-                        which = other if better else which
-                    space.activity[at + lane] = 0 if best <= 0 else best
-                    space.winners[to + lane] = which
+                pool(
+                    space.activity, at, space.winners, to, space.errors, left, below.row
+                )
 
 
 @compiled
@@ -123,11 +118,9 @@ def _unpool(net: Replica, space: Space, index: int, strip: int) -> None:
                 at = source + (1 + y) * above.row + (1 + x) * lanes
                 to = winners + (y * above.width + x) * lanes
                 left = target + 2 * y * below.row + 2 * x * lanes
-                for lane in range(lanes):
-                    error, which = space.errors[at + lane], space.winners[to + lane]
-                    for other in range(4):
-                        here = left + (other // 2) * below.row + (other % 2) * lanes + lane
-                        space.errors[here] = error if which == other else 0
+                unpool(
+                    space.errors, left, below.row, space.errors, at, space.winners, to
+                )
             for row in range(2 * y, 2 * y + 2):
                 begin = target + row * below.row
                 space.errors[begin + 2 * above.width * lanes : begin + below.row - lanes] = 0
@@ -150,7 +143,8 @@ def flatten(net: Replica, space: Space, tile: int) -> None:
                 for _ in range(below.width):
                     at += above.plane
                     here += lanes
-                    space.activity[at : at + lanes] = space.activity[here : here + lanes]
+                    for lane in range(lanes):
+                        space.activity[at + lane] = space.activity[here + lane]
 
 
 @compiled
@@ -165,7 +159,8 @@ def _unflatten(net: Replica, space: Space, strip: int) -> None:
             for _ in range(below.width):
                 at += above.plane
                 here += lanes
-                space.errors[here : here + lanes] = space.errors[at : at + lanes]
+                for lane in range(lanes):
+                    space.errors[here + lane] = space.errors[at + lane]
 
 
 @compiled

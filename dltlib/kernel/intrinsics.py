@@ -5,7 +5,9 @@ up (256 bytes are eight registers of AVX2, four of AVX-512). Every number in it 
 and the sums over a vector are spelled out, so that the bits are those of any x86-64 with FMA.
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
@@ -21,13 +23,25 @@ SHARED = 4  # weights that share a load of errors: with 64 bytes each, half of A
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
+def sources(folder: Path = Path(__file__).parent) -> str:
+    """A hash of the package's text."""
+    files = sorted(folder.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+_SOURCES = sources()
+
+
 def compiled(function: Callable) -> Callable:
     """Compile at the first call, and keep the result on disk where there is a place for it."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
-        return njit(**options, cache=True)(function)
+        dispatcher = njit(**options, cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache directory can be written
         return njit(**options)(function)
+    # By itself numba asks whether the function's file has changed, not those it calls into.
+    dispatcher._cache._cache_file._source_stamp = _SOURCES
+    return dispatcher
 
 
 def _unpack(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
@@ -246,6 +260,77 @@ def correlate_positions(
             for i, k in enumerate(weights):
                 value = builder.fadd(old[i], builder.extract_element(folded, I32(i)))
                 builder.store(value, builder.gep(target, [k]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _window(builder: Any, origin: Any, row: Any, lanes: int) -> list[Any]:
+    """Where the four positions of a 2x2 are, in the order in which torch looks at them."""
+    return [
+        builder.add(builder.add(origin, I64(x * lanes)), builder.mul(row, I64(y)))
+        for y in range(2)
+        for x in range(2)
+    ]
+
+
+@intrinsic
+def pool(
+    typing: Any, target: Any, at: Any, winners: Any, to: Any, source: Any, origin: Any, row: Any
+) -> Any:
+    """The largest of the 2x2 at ``origin``, rectified, into ``target``; which it is, ``winners``.
+
+    As torch has it: the first if tied, and what is not a number is larger than any.
+    """
+    signature = types.void(target, at, winners, to, source, origin, row)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, at, winners, to, source, origin, row) = _unpack(
+            context, builder, signature, arguments
+        )
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        small = ir.VectorType(ir.IntType(8), strip.count)
+        zero, best, which = ir.Constant(strip, None), None, ir.Constant(small, None)
+        for number, index in enumerate(_window(builder, origin, row, strip.count)):
+            value = _load(builder, source, index, strip, width)
+            if best is None:
+                best = value
+                continue
+            better = builder.or_(
+                builder.fcmp_ordered(">", value, best), builder.fcmp_unordered("uno", value, value)
+            )
+            best = builder.select(better, value, best)
+            which = builder.select(better, ir.Constant(small, [number] * strip.count), which)
+        best = builder.select(builder.fcmp_ordered("<=", best, zero), zero, best)
+        address = builder.bitcast(builder.gep(target, [at]), strip.as_pointer())
+        builder.store(best, address, align=width)
+        address = builder.bitcast(builder.gep(winners, [to]), small.as_pointer())
+        builder.store(which, address, align=1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def unpool(
+    typing: Any, target: Any, origin: Any, row: Any, source: Any, at: Any, winners: Any, to: Any
+) -> Any:
+    """The way back of `pool`: each error to its winner, zero to the other three."""
+    signature = types.void(target, origin, row, source, at, winners, to)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, origin, row, source, at, winners, to) = _unpack(
+            context, builder, signature, arguments
+        )
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        small = ir.VectorType(ir.IntType(8), strip.count)
+        error = _load(builder, source, at, strip, width)
+        which = _load(builder, winners, to, small, 1)
+        for number, index in enumerate(_window(builder, origin, row, strip.count)):
+            won = builder.icmp_signed("==", which, ir.Constant(small, [number] * strip.count))
+            value = builder.select(won, error, ir.Constant(strip, None))
+            address = builder.bitcast(builder.gep(target, [index]), strip.as_pointer())
+            builder.store(value, address, align=width)
         return context.get_dummy_value()
 
     return signature, generate

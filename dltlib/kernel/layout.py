@@ -24,7 +24,8 @@ PLANES = np.dtype(
         ("stride", np.int64),  # from one tile or strip to the next
         ("activity", np.int64),  # where the first tile or strip begins
         ("errors", np.int64),
-    ]
+    ],
+    align=True,
 )
 
 # A layer with weights, which leads from one activity to the next. Of the lists, ``[trained or
@@ -38,7 +39,8 @@ LAYER = np.dtype(
         ("backward", np.int64, (2, 2)),
         ("unpooled", np.int64),  # in errors: a strip of what is to be pooled, laid out as the input
         ("winners", np.int64),  # where the first strip's choices of the pooling begin
-    ]
+    ],
+    align=True,
 )
 
 

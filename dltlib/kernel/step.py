@@ -62,7 +62,7 @@ def _train(
             space.gradients[:stop] = 0
             for strip in range(tiles * STRIPS):
                 convolution.backward(net, space, strip)
-            adam(net, space.gradients, 0, stop, rate, correction)
+            adam(net, space.gradients, np.int64(0), stop, rate, correction)
     return total
 
 
@@ -73,7 +73,7 @@ def _correct(net: Replica, space: Space, staged: np.ndarray, labels: np.ndarray)
     columns, first = last.plane, last.activity + last.plane
     correct = 0
     for tile in range(staged.shape[0]):
-        _forward(net, space, staged[tile], 0)
+        _forward(net, space, staged[tile], np.int64(0))
         for column in range(min(columns, labels.size - tile * columns)):
             answer = 0
             for unit in range(1, last.features):
