@@ -9,7 +9,7 @@ from dltlib.kernel.layout import Geometry, Lists, Replica, aligned
 
 # Inputs whose activity fits the first-level cache with something to spare: rows of a tile in a
 # dense layer, taps (channel, y, x) in a convolution, where 16 channels did best at 64 and at 128.
-CACHED_ROWS, CACHED_TAPS = 100, 144
+CACHED_ROWS, CACHED_TAPS = 100, 150
 SHORTEST_RUN = 24  # weights of one unit in one block, on average: fewer are not worth a block
 
 
