@@ -157,7 +157,7 @@ def engine(
     """The step that `training.choose_step` takes here, on batches of the replicas' seeds."""
     device = weights[0].device
     biases = networks.initial_biases(network, len(seeds), device)
-    step = training.choose_step(network, device)(network, weights, biases, masks, settings)
+    step = training.choose_step(device)(network, weights, biases, masks, settings)
     unique = sorted(set(seeds))
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
     following = batches(unique, split, settings.batch_size)

@@ -107,7 +107,7 @@ def probe(plan: Plan, device: str) -> dict[str, str]:
     shard = Shard(plan, network, data, place, checkpoint, lambda *_, **__: None)
     for _ in KINDS.find(plan.kind).run(shard):
         pass
-    stock = training.uses_stock_torch(network, place) or plan.kind != "tickets"
+    stock = training.uses_stock_torch(place) or plan.kind != "tickets"
     common = processor.kind(place).get("torch", "") if stock else ""
     hashes = {}
     for index, arm in enumerate(plan.arms):

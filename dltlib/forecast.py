@@ -70,7 +70,7 @@ def _seconds(plan: Plan, network: Network, device: torch.device, round_: int) ->
     split = datasets.Split(images.to(device), labels.to(device))
     biases = networks.initial_biases(network, replicas, device)
     started = [weight * mask for weight, mask in zip(weights, masks, strict=True)]
-    make = training.choose_step(network, device)
+    make = training.choose_step(device)
     step = make(network, started, biases, masks, plan.settings())
     batches = torch.arange(len(images)).reshape(1, -1, plan.batch_size).to(device)
     stream = torch.zeros(replicas, dtype=torch.int64, device=device)

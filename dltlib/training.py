@@ -5,10 +5,9 @@ validation split is looked at every ``evaluate_every`` iterations, and the best 
 stopping iteration of section 2. Pruned weights hold their value because they are not updated,
 not because the forward pass multiplies by a mask, so that one trainer serves every mask-0 action.
 
-Two steps do the same arithmetic: `TorchStep` (any network, CPU or GPU; on a GPU one captured
-CUDA graph) and `kernel.KernelStep` (fully connected networks on a CPU; touches only weights that
-exist). A fixed rule chooses between them, never a timing: records must not depend on a machine's
-mood.
+Two steps do the same arithmetic: `TorchStep` (CPU or GPU; on a GPU one captured CUDA graph) and
+`kernel.KernelStep` (CPU; touches only weights that exist). The device chooses between them, never
+a timing: records must not depend on a machine's mood.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -111,7 +110,7 @@ def train(
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
     biases = networks.initial_biases(network, len(seeds), device)
     biases = [bias.to(weights[0].dtype) for bias in biases]
-    make_step = make_step or choose_step(network, device)
+    make_step = make_step or choose_step(device)
     step = make_step(network, weights, biases, masks, settings)
 
     best = torch.full((len(seeds),), -1.0, dtype=torch.float64, device=device)
@@ -231,14 +230,14 @@ def _chunks(
             first = last
 
 
-def uses_stock_torch(network: Network, device: torch.device) -> bool:
-    """The fixed rule: the kernel for fully connected networks on a CPU, else stock torch."""
-    return device.type != "cpu" or bool(network.channels)
+def uses_stock_torch(device: torch.device) -> bool:
+    """The fixed rule: the kernel on a CPU, stock torch on a GPU."""
+    return device.type != "cpu"
 
 
-def choose_step(network: Network, device: torch.device) -> StepFactory:
+def choose_step(device: torch.device) -> StepFactory:
     """See `uses_stock_torch`."""
-    return TorchStep if uses_stock_torch(network, device) else kernel_step
+    return TorchStep if uses_stock_torch(device) else kernel_step
 
 
 def kernel_step(
@@ -253,6 +252,7 @@ def kernel_step(
         masks,
         learning_rate=settings.learning_rate,
         batch_size=settings.batch_size,
+        image_shape=network.input_shape,
     )
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dltlib import kernel
+from dltlib.kernel import intrinsics
+from dltlib.kernel import step as step_module
 from dltlib.kernel import KernelStep
 
 RATE = 1.2e-3
@@ -241,7 +242,7 @@ def test_the_same_bits_however_the_iterations_are_cut(generator, monkeypatch):
 
     whole = train([])
     assert same_bits(train([1, 20, 33]), whole)
-    monkeypatch.setattr(kernel, "STAGE_BYTES", 3 * 2 * 64 * 64)  # three iterations at a time
+    monkeypatch.setattr(step_module, "STAGE_BYTES", 3 * 2 * 64 * 64)  # three iterations at a time
     assert same_bits(train([]), whole)
 
 
@@ -283,7 +284,7 @@ def test_a_diverged_replica_says_nan_and_disturbs_no_other(generator, poison):
 @pytest.mark.parametrize("count", [1, 64, 65, 300])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_correct_counts_right_answers(generator, monkeypatch, count, dtype):
-    monkeypatch.setattr(kernel, "STAGE_BYTES", 2 * 64 * 40)  # several rounds of staging
+    monkeypatch.setattr(step_module, "STAGE_BYTES", 2 * 64 * 40)  # several rounds of staging
     images, labels = draw_images(count, 40, generator)
     networks = draw_networks([40, 20, 10], [1.0, 0.3], [False, True], dtype, generator)
     weights, biases, _ = networks
@@ -342,5 +343,5 @@ def test_compiles_without_a_cache_where_none_can_be_written(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return lambda function: function
 
-    monkeypatch.setattr(kernel, "njit", refuse)
-    assert kernel._compiled(max) is max
+    monkeypatch.setattr(intrinsics, "njit", refuse)
+    assert intrinsics.compiled(max) is max

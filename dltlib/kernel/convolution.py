@@ -1,0 +1,217 @@
+"""Convolutions: a strip of 16 columns at a time, four neighbouring positions to a row."""
+
+import numpy as np
+
+from dltlib.kernel.intrinsics import (
+    STRIPS,
+    accumulate,
+    compiled,
+    correlate_positions,
+    pool,
+    strip_lanes,
+    unpool,
+)
+from dltlib.kernel.layout import Lists, Replica, Space
+
+# Positions whose gradients are folded at once, in whole rows of the image: as many as make the
+# folding cheap, while the rows of some channels stay in the nearest cache.
+BAND = 64
+
+
+@compiled
+def _rows(width: int) -> int:
+    """Image rows in a band: an even number, for the pooling."""
+    return max(2, BAND // width // 2 * 2)
+
+
+@compiled
+def _walk(
+    lists: Lists, runs: np.ndarray, units: int, planes: np.ndarray, top: int, bottom: int,
+    source: np.ndarray, origin: int, target: np.ndarray, at: int, gate: np.ndarray, gate_at: int,
+) -> None:  # fmt: skip
+    """Convolve the image rows from ``top`` to ``bottom``: every output channel, four positions
+    at a time.
+
+    ``origin`` is where the first position's first tap is, ``at`` where its first output is.
+    """
+    lanes = strip_lanes(target)
+    for kind in range(2):
+        first, blocks = runs[kind, 0], runs[kind, 1]
+        for block in range(blocks):
+            ends = block == blocks - 1 and (kind == 1 or runs[1, 1] == 0) and gate_at >= 0
+            for y in range(top, bottom):
+                for x in range(0, planes.width, STRIPS):
+                    here = y * planes.row + x * lanes
+                    for unit in range(units):
+                        p = first + block * units + unit
+                        row = here + unit * planes.plane
+                        accumulate(
+                            target, at + row, source, origin + here, lists.offsets, lists.values,
+                            lists.pointers[p], lists.pointers[p + 1], kind + block == 0,
+                            gate, gate_at + row if ends else -1,
+                        )  # fmt: skip
+
+
+@compiled
+def forward(net: Replica, space: Space, index: int, strip: int) -> None:
+    """A layer's output from its input, pooled where that is due, and rectified."""
+    layer = net.layers[index]
+    below, above = net.planes[index], net.planes[index + 1]
+    lanes = strip_lanes(space.activity)
+    source = below.activity + strip * below.stride
+    inside = below.plane + below.row + lanes  # from a strip's beginning to the first pixel
+    rows = _rows(below.width)
+    for top in range(0, below.height, rows):
+        bottom = min(top + rows, below.height)
+        if layer.pooled:
+            _walk(
+                net.forward, layer.forward, layer.units, below, top, bottom, space.activity,
+                source, space.errors, layer.unpooled + inside, space.errors, np.int64(-1),
+            )  # fmt: skip
+            _pool(net, space, index, strip, top // 2, bottom // 2)
+        else:
+            target = above.activity + strip * above.stride + inside
+            _walk(
+                net.forward, layer.forward, layer.units, below, top, bottom, space.activity,
+                source, space.activity, target, space.activity, target,
+            )  # fmt: skip
+            for unit in range(layer.units):
+                for y in range(top, bottom):
+                    row = target + unit * above.plane + y * above.row - lanes
+                    space.activity[row + (1 + above.width) * lanes : row + above.row] = 0
+
+
+@compiled
+def _pool(net: Replica, space: Space, index: int, strip: int, top: int, bottom: int) -> None:
+    """The largest of each 2x2 (the first if tied, as torch has it), rectified, and which it was."""
+    layer = net.layers[index]
+    below, above = net.planes[index], net.planes[index + 1]
+    lanes = strip_lanes(space.activity)
+    size = above.height * above.width * lanes
+    for unit in range(layer.units):
+        source = layer.unpooled + (1 + unit) * below.plane + below.row + lanes
+        target = above.activity + strip * above.stride + (1 + unit) * above.plane
+        winners = layer.winners + (strip * layer.units + unit) * size
+        for y in range(top, bottom):
+            for x in range(above.width):
+                at = target + (1 + y) * above.row + (1 + x) * lanes
+                to = winners + (y * above.width + x) * lanes
+                left = source + 2 * y * below.row + 2 * x * lanes
+                pool(
+                    space.activity, at, space.winners, to, space.errors, left, below.row
+                )
+
+
+@compiled
+def _unpool(net: Replica, space: Space, index: int, strip: int) -> None:
+    """Errors go back to the winners, and everything else gets none."""
+    layer = net.layers[index]
+    below, above = net.planes[index], net.planes[index + 1]
+    lanes = strip_lanes(space.activity)
+    size = above.height * above.width * lanes
+    for unit in range(layer.units):
+        target = layer.unpooled + (1 + unit) * below.plane + below.row + lanes
+        source = above.errors + (1 + unit) * above.plane
+        winners = layer.winners + (strip * layer.units + unit) * size
+        for y in range(above.height):
+            for x in range(above.width):
+                at = source + (1 + y) * above.row + (1 + x) * lanes
+                to = winners + (y * above.width + x) * lanes
+                left = target + 2 * y * below.row + 2 * x * lanes
+                unpool(
+                    space.errors, left, below.row, space.errors, at, space.winners, to
+                )
+            for row in range(2 * y, 2 * y + 2):
+                begin = target + row * below.row
+                space.errors[begin + 2 * above.width * lanes : begin + below.row - lanes] = 0
+        if below.height % 2:
+            begin = target + 2 * above.height * below.row
+            space.errors[begin : begin + below.row - lanes] = 0
+
+
+@compiled
+def flatten(net: Replica, space: Space, tile: int) -> None:
+    """What the convolutions leave as the first dense layer's input: (channel, y, x), as torch."""
+    below, above = net.planes[net.convolutions], net.planes[net.convolutions + 1]
+    lanes = strip_lanes(space.activity)
+    for strip in range(STRIPS):
+        source = below.activity + (STRIPS * tile + strip) * below.stride
+        at = above.activity + tile * above.stride + strip * lanes
+        for channel in range(below.features):
+            for y in range(below.height):
+                here = source + (1 + channel) * below.plane + (1 + y) * below.row
+                for _ in range(below.width):
+                    at += above.plane
+                    here += lanes
+                    for lane in range(lanes):
+                        space.activity[at + lane] = space.activity[here + lane]
+
+
+@compiled
+def _unflatten(net: Replica, space: Space, strip: int) -> None:
+    """Errors the other way, for one strip."""
+    below, above = net.planes[net.convolutions], net.planes[net.convolutions + 1]
+    lanes = strip_lanes(space.activity)
+    at = above.errors + (strip // STRIPS) * above.stride + strip % STRIPS * lanes
+    for channel in range(below.features):
+        for y in range(below.height):
+            here = below.errors + (1 + channel) * below.plane + (1 + y) * below.row
+            for _ in range(below.width):
+                at += above.plane
+                here += lanes
+                for lane in range(lanes):
+                    space.errors[here + lane] = space.errors[at + lane]
+
+
+@compiled
+def trained(net: Replica) -> int:
+    """Number of trained weights of all convolutions, which come first among the values."""
+    return net.forward.pointers[net.layers[net.convolutions].forward[0, 0]]
+
+
+@compiled
+def backward(net: Replica, space: Space, strip: int) -> None:
+    """Errors of all convolutions, last to first, and what they add to the gradients."""
+    lanes = strip_lanes(space.activity)
+    _unflatten(net, space, strip)
+    for index in range(net.convolutions - 1, -1, -1):
+        layer = net.layers[index]
+        below, above = net.planes[index], net.planes[index + 1]
+        errors = above.errors
+        if layer.pooled:
+            _unpool(net, space, index, strip)
+            errors = layer.unpooled
+        errors += below.plane
+        _correlate(net, space, index, strip, errors + below.row + lanes)
+        if index == 0:
+            break
+        inside = below.plane + below.row + lanes
+        rows = _rows(below.width)
+        gate = below.activity + strip * below.stride + inside
+        for top in range(0, below.height, rows):
+            _walk(
+                net.backward, layer.backward, below.features, below, top,
+                min(top + rows, below.height), space.errors, errors, space.errors,
+                below.errors + inside, space.activity, gate,
+            )  # fmt: skip
+
+
+@compiled
+def _correlate(net: Replica, space: Space, index: int, strip: int, errors: int) -> None:
+    """Add a strip's part of the gradients of a layer's trained weights."""
+    layer, below, lists = net.layers[index], net.planes[index], net.forward
+    lanes = strip_lanes(space.activity)
+    first, blocks = layer.forward[0, 0], layer.forward[0, 1]
+    source = below.activity + strip * below.stride
+    rows = _rows(below.width)
+    for top in range(0, below.height, rows):
+        height = min(rows, below.height - top)
+        for block in range(blocks):
+            for unit in range(layer.units):
+                p = first + block * layer.units + unit
+                correlate_positions(
+                    space.gradients, space.activity, source + top * below.row, lists.offsets,
+                    space.errors, errors + unit * below.plane + top * below.row,
+                    lists.pointers[p], lists.pointers[p + 1], height, below.width * lanes,
+                    below.row,
+                )  # fmt: skip

@@ -1,0 +1,377 @@
+"""Operations on whole rows of a tile, in LLVM's terms: numba would not keep them in registers.
+
+A vector here is as long as the layout says and not as the processor's registers are: LLVM cuts it
+up (256 bytes are eight registers of AVX2, four of AVX-512). Every number in it is computed alone,
+and the sums over a vector are spelled out, so that the bits are those of any x86-64 with FMA.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+TILE_BYTES = 256  # one row of a tile: 64 columns of float32 or 32 of float64
+STRIP_BYTES = 64  # the columns that a convolution takes at a time, four positions to a row
+STRIPS = TILE_BYTES // STRIP_BYTES  # in a tile
+SHARED = 4  # weights that share a load of errors: with 64 bytes each, half of AVX2's registers
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def sources(folder: Path = Path(__file__).parent) -> str:
+    """A hash of the package's text."""
+    files = sorted(folder.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+_SOURCES = sources()
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile at the first call, and keep the result on disk where there is a place for it."""
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        dispatcher = njit(**options, cache=True)(function)
+    except RuntimeError:  # neither the package nor the user's cache directory can be written
+        return njit(**options)(function)
+    # By itself numba asks whether the function's file has changed, not those it calls into.
+    dispatcher._cache._cache_file._source_stamp = _SOURCES
+    return dispatcher
+
+
+def _unpack(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """Arguments of an intrinsic in LLVM's terms, an array being the pointer to its data."""
+    return [
+        context.make_array(kind)(context, builder, argument).data
+        if isinstance(kind, types.Array)
+        else argument
+        for kind, argument in zip(signature.args, arguments, strict=True)
+    ]
+
+
+def _vector(kind: types.Array, size: int) -> tuple[ir.VectorType, int]:
+    """The vector of ``size`` bytes of an array's elements, and the bytes of one element."""
+    element = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
+    width = kind.dtype.bitwidth // 8
+    return ir.VectorType(element, size // width), width
+
+
+def _load(builder: Any, pointer: Any, index: Any, kind: ir.Type, align: int) -> Any:
+    address = builder.gep(pointer, [index])
+    return builder.load(builder.bitcast(address, kind.as_pointer()), align=align)
+
+
+def _multiply_add(builder: Any, kind: ir.Type, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, fused where the processor can."""
+    element = "f32" if isinstance(kind.element, ir.FloatType) else "f64"
+    name = f"llvm.fmuladd.v{kind.count}{element}"
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind] * 3), name
+    )
+    return builder.call(function, [a, b, c])
+
+
+def _shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
+    """The chosen lanes of two vectors one after the other."""
+    order = ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes))
+    return builder.shuffle_vector(a, b, order)
+
+
+def _fold(builder: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """The sums of four vectors of four."""
+
+    def add(x: Any, y: Any, some: list[int], others: list[int]) -> Any:
+        return builder.fadd(_shuffle(builder, x, y, some), _shuffle(builder, x, y, others))
+
+    ab = add(a, b, [0, 4, 1, 5], [2, 6, 3, 7])
+    cd = add(c, d, [0, 4, 1, 5], [2, 6, 3, 7])
+    return add(ab, cd, [0, 1, 4, 5], [2, 3, 6, 7])
+
+
+def _halve(builder: Any, vector: Any) -> Any:
+    """The sum of a vector's two halves."""
+    half = vector.type.count // 2
+    low, high = list(range(half)), list(range(half, 2 * half))
+    return builder.fadd(
+        _shuffle(builder, vector, vector, low), _shuffle(builder, vector, vector, high)
+    )
+
+
+@intrinsic
+def strip_lanes(typing: Any, array: Any) -> Any:
+    """Columns in a strip of the array's numbers: known when compiling, so that loops unroll."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return I64(STRIP_BYTES * 8 // array.dtype.bitwidth)
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def accumulate(
+    typing: Any, target: Any, at: Any, source: Any, origin: Any, offsets: Any, values: Any,
+    start: Any, stop: Any, fresh: Any, gate: Any, gate_at: Any,
+) -> Any:  # fmt: skip
+    """target[at:] += sum over k of values[k] * source[origin + offsets[k] :], one row each.
+
+    ``fresh``: begin at zero. ``gate_at`` >= 0: at the end let through only where gate[gate_at:] is
+    positive, the result itself serving as gate if ``gate_at`` is ``at`` and ``gate`` is ``target``.
+    """
+    signature = types.void(
+        target, at, source, origin, offsets, values, start, stop, fresh, gate, gate_at
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, at, source, origin, offsets, values, start, stop, fresh, gate, gate_at) = _unpack(
+            context, builder, signature, arguments
+        )
+        row, width = _vector(signature.args[0], TILE_BYTES)
+        zero = ir.Constant(row, None)
+        source = builder.gep(source, [origin])
+        address = builder.bitcast(builder.gep(target, [at]), row.as_pointer())
+        total = cgutils.alloca_once(builder, row)
+        builder.store(zero, total)
+        with builder.if_then(builder.not_(fresh)):
+            builder.store(builder.load(address, align=width), total)
+        with cgutils.for_range_slice(builder, start, stop, I64(1)) as (k, _):
+            offset = builder.sext(builder.load(builder.gep(offsets, [k])), I64)
+            inputs = _load(builder, source, offset, row, width)
+            weight = builder.load(builder.gep(values, [k]))
+            weight = builder.insert_element(zero, weight, I32(0))
+            weight = _shuffle(builder, weight, weight, [0] * row.count)
+            builder.store(_multiply_add(builder, row, weight, inputs, builder.load(total)), total)
+        builder.store(builder.load(total), address, align=width)
+        with builder.if_then(builder.icmp_signed(">=", gate_at, I64(0))):
+            # Not max(0, x): what is not a number must stay so, for the loss to show it.
+            closed = builder.fcmp_ordered("<=", _load(builder, gate, gate_at, row, width), zero)
+            builder.store(builder.select(closed, zero, builder.load(total)), address, align=width)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def correlate_columns(
+    typing: Any, target: Any, at: Any, source: Any, origin: Any, offsets: Any, errors: Any,
+    where: Any, start: Any, stop: Any, add: Any,
+) -> Any:  # fmt: skip
+    """target[at + k - start] (+)= errors[where:] . source[origin + offsets[k] :], one row each.
+
+    The errors of one unit stay in registers; four inputs are taken at a time, so that their four
+    sums are folded together. The list's end is done one by one with the same arithmetic.
+    """
+    signature = types.void(target, at, source, origin, offsets, errors, where, start, stop, add)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, at, source, origin, offsets, errors, where, start, stop, add) = _unpack(
+            context, builder, signature, arguments
+        )
+        chunk, width = _vector(signature.args[0], 32)  # one vector register of AVX
+        lanes = TILE_BYTES // width
+        source = builder.gep(source, [origin])
+        errors = builder.gep(errors, [where])
+        parts = [_load(builder, errors, I64(i), chunk, width) for i in range(0, lanes, chunk.count)]
+
+        def product(k: Any) -> Any:  # four partial sums
+            offset = builder.sext(builder.load(builder.gep(offsets, [k])), I64)
+            total = None
+            for i, part in enumerate(parts):
+                index = builder.add(offset, I64(i * chunk.count))
+                inputs = _load(builder, source, index, chunk, width)
+                if total is None:
+                    total = builder.fmul(part, inputs)
+                else:
+                    total = _multiply_add(builder, chunk, part, inputs, total)
+            return _halve(builder, total) if chunk.count == 8 else total
+
+        def put(k: Any, value: Any) -> None:
+            index = builder.add(at, builder.sub(k, start))
+            address = builder.bitcast(builder.gep(target, [index]), value.type.as_pointer())
+            old = builder.load(address, align=width)
+            zero = ir.Constant(value.type, None)
+            old = builder.select(builder.icmp_signed("!=", add, add.type(0)), old, zero)
+            builder.store(builder.fadd(old, value), address, align=width)
+
+        count = builder.sub(stop, start)
+        middle = builder.sub(stop, builder.srem(count, I64(4)))
+        with cgutils.for_range_slice(builder, start, middle, I64(4)) as (k, _):
+            put(k, _fold(builder, *(product(builder.add(k, I64(i))) for i in range(4))))
+        with cgutils.for_range_slice(builder, middle, stop, I64(1)) as (k, _):
+            one = product(k)
+            put(k, builder.extract_element(_fold(builder, one, one, one, one), I32(0)))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def correlate_positions(
+    typing: Any, target: Any, source: Any, origin: Any, offsets: Any, errors: Any, where: Any,
+    start: Any, stop: Any, rows: Any, columns: Any, pitch: Any,
+) -> Any:  # fmt: skip
+    """target[k] += errors[where:] . source[origin + offsets[k] :], over some rows of an image.
+
+    A row is ``columns`` numbers, and the next begins ``pitch`` numbers further on. Four weights
+    share each load of errors; each has a strip of partial sums that is folded once at the end. The
+    last four of a list overlap themselves: the last weight stands in for those that are missing.
+    """
+    signature = types.void(
+        target, source, origin, offsets, errors, where, start, stop, rows, columns, pitch
+    )
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, source, origin, offsets, errors, where, start, stop, rows, columns, pitch) = (
+            _unpack(context, builder, signature, arguments)
+        )
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        source = builder.gep(source, [origin])
+        errors = builder.gep(errors, [where])
+        sums = [cgutils.alloca_once(builder, strip) for _ in range(SHARED)]
+        last = builder.sub(stop, I64(1))
+        with cgutils.for_range_slice(builder, start, stop, I64(SHARED)) as (first, _):
+            weights, inputs = [], []
+            for i, total in enumerate(sums):
+                k = builder.add(first, I64(i))
+                k = builder.select(builder.icmp_signed("<", k, last), k, last)
+                weights.append(k)
+                offset = builder.sext(builder.load(builder.gep(offsets, [k])), I64)
+                inputs.append(builder.gep(source, [offset]))
+                builder.store(ir.Constant(strip, None), total)
+            with cgutils.for_range(builder, rows) as row:
+                begin = builder.mul(row.index, pitch)
+                end = builder.add(begin, columns)
+                with cgutils.for_range_slice(builder, begin, end, I64(strip.count)) as (i, _):
+                    error = _load(builder, errors, i, strip, width)
+                    for total, pointer in zip(sums, inputs, strict=True):
+                        value = _load(builder, pointer, i, strip, width)
+                        value = _multiply_add(builder, strip, error, value, builder.load(total))
+                        builder.store(value, total)
+            folded = [builder.load(total) for total in sums]
+            while folded[0].type.count > 4:
+                folded = [_halve(builder, vector) for vector in folded]
+            folded = _fold(builder, *folded)
+            # All are read before one is written: a stand-in writes what the last weight does.
+            old = [builder.load(builder.gep(target, [k])) for k in weights]
+            for i, k in enumerate(weights):
+                value = builder.fadd(old[i], builder.extract_element(folded, I32(i)))
+                builder.store(value, builder.gep(target, [k]))
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _window(builder: Any, origin: Any, row: Any, lanes: int) -> list[Any]:
+    """Where the four positions of a 2x2 are, in the order in which torch looks at them."""
+    return [
+        builder.add(builder.add(origin, I64(x * lanes)), builder.mul(row, I64(y)))
+        for y in range(2)
+        for x in range(2)
+    ]
+
+
+@intrinsic
+def pool(
+    typing: Any, target: Any, at: Any, winners: Any, to: Any, source: Any, origin: Any, row: Any
+) -> Any:
+    """The largest of the 2x2 at ``origin``, rectified, into ``target``; which it is, ``winners``.
+
+    As torch has it: the first if tied, and what is not a number is larger than any.
+    """
+    signature = types.void(target, at, winners, to, source, origin, row)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, at, winners, to, source, origin, row) = _unpack(
+            context, builder, signature, arguments
+        )
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        small = ir.VectorType(ir.IntType(8), strip.count)
+        zero, best, which = ir.Constant(strip, None), None, ir.Constant(small, None)
+        for number, index in enumerate(_window(builder, origin, row, strip.count)):
+            value = _load(builder, source, index, strip, width)
+            if best is None:
+                best = value
+                continue
+            better = builder.or_(
+                builder.fcmp_ordered(">", value, best), builder.fcmp_unordered("uno", value, value)
+            )
+            best = builder.select(better, value, best)
+            which = builder.select(better, ir.Constant(small, [number] * strip.count), which)
+        best = builder.select(builder.fcmp_ordered("<=", best, zero), zero, best)
+        address = builder.bitcast(builder.gep(target, [at]), strip.as_pointer())
+        builder.store(best, address, align=width)
+        address = builder.bitcast(builder.gep(winners, [to]), small.as_pointer())
+        builder.store(which, address, align=1)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def unpool(
+    typing: Any, target: Any, origin: Any, row: Any, source: Any, at: Any, winners: Any, to: Any
+) -> Any:
+    """The way back of `pool`: each error to its winner, zero to the other three."""
+    signature = types.void(target, origin, row, source, at, winners, to)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, origin, row, source, at, winners, to) = _unpack(
+            context, builder, signature, arguments
+        )
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        small = ir.VectorType(ir.IntType(8), strip.count)
+        error = _load(builder, source, at, strip, width)
+        which = _load(builder, winners, to, small, 1)
+        for number, index in enumerate(_window(builder, origin, row, strip.count)):
+            won = builder.icmp_signed("==", which, ir.Constant(small, [number] * strip.count))
+            value = builder.select(won, error, ir.Constant(strip, None))
+            address = builder.bitcast(builder.gep(target, [index]), strip.as_pointer())
+            builder.store(value, address, align=width)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def turn(
+    typing: Any, images: Any, origins: Any, first: Any, pixel: Any, tile: Any, rows: Any,
+    column: Any,
+) -> Any:  # fmt: skip
+    """Transpose the bytes of 16 pixels of 16 images.
+
+    images[origins[first + i] + pixel + j] becomes tile[rows[pixel + j] + column + i]; an image
+    with a negative origin is dark.
+    """
+    signature = types.void(images, origins, first, pixel, tile, rows, column)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (images, origins, first, pixel, tile, rows, column) = _unpack(
+            context, builder, signature, arguments
+        )
+        sixteen = ir.VectorType(ir.IntType(8), 16)
+        vectors = []
+        for i in range(16):
+            origin = builder.load(builder.gep(origins, [builder.add(first, I64(i))]))
+            none = builder.icmp_signed("<", origin, I64(0))
+            index = builder.add(builder.select(none, I64(0), origin), pixel)
+            pixels = _load(builder, images, index, sixteen, 1)
+            vectors.append(builder.select(none, ir.Constant(sixteen, None), pixels))
+        # Interleaving vector i with i + 8, four times over, turns rows into columns.
+        low, high = ([x for j in range(h, h + 8) for x in (j, j + 16)] for h in (0, 8))
+        for _ in range(4):
+            vectors = [
+                _shuffle(builder, vectors[i], vectors[i + 8], half)
+                for i in range(8)
+                for half in (low, high)
+            ]
+        for j, vector in enumerate(vectors):
+            row = builder.load(builder.gep(rows, [builder.add(pixel, I64(j))]))
+            address = builder.gep(tile, [builder.add(row, column)])
+            builder.store(vector, builder.bitcast(address, sixteen.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature, generate

@@ -1,0 +1,165 @@
+"""What a compiled pass sees: one network's lists of weights, and the arrays it works in.
+
+Offsets and indices count numbers, not bytes, unless they say so.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dltlib.kernel.intrinsics import STRIP_BYTES, STRIPS, TILE_BYTES
+
+# Activity of one layer, the images being the first. A dense layer's tile is ``[1 + feature,
+# column]``; a convolution's strip is ``[1 + channel, y + 1, x + 1, column]``, where the right
+# border of one row is the left one of the next. The errors lie in the same way, but for
+# convolutions only those of one strip are kept.
+PLANES = np.dtype(
+    [
+        ("features", np.int64),  # units or channels
+        ("height", np.int64),
+        ("width", np.int64),
+        ("row", np.int64),  # from one image row to the next
+        ("plane", np.int64),  # from one feature to the next
+        ("stride", np.int64),  # from one tile or strip to the next
+        ("activity", np.int64),  # where the first tile or strip begins
+        ("errors", np.int64),
+    ],
+    align=True,
+)
+
+# A layer with weights, which leads from one activity to the next. Of the lists, ``[trained or
+# frozen, 2]``: where they begin in the pointers, and the number of blocks.
+LAYER = np.dtype(
+    [
+        ("pooled", np.bool_),
+        ("below", np.int64),  # its input among the planes; its output is the next of them
+        ("units", np.int64),
+        ("forward", np.int64, (2, 2)),
+        ("backward", np.int64, (2, 2)),
+        ("unpooled", np.int64),  # in errors: a strip of what is to be pooled, laid out as the input
+        ("winners", np.int64),  # where the first strip's choices of the pooling begin
+    ],
+    align=True,
+)
+
+
+class Lists(NamedTuple):
+    """Weights in the order in which they are walked: by block of inputs, then by unit."""
+
+    values: np.ndarray
+    offsets: np.ndarray  # of the activity that each multiplies
+    pointers: np.ndarray  # where the values of each block and unit begin, and the last ones end
+
+
+class Replica(NamedTuple):
+    """One network."""
+
+    planes: np.ndarray  # of `PLANES`, one more than layers
+    layers: np.ndarray  # of `LAYER`
+    convolutions: int  # the first of them
+    forward: Lists  # weights and biases: trained ones of all layers, then frozen nonzero ones
+    backward: Lists  # above the first layer: the weights once more, ordered by input
+    order: np.ndarray  # where each of the trained ones among them is in ``forward``
+    momentum: np.ndarray  # Adam's first and second moments, of the trained ones
+    variance: np.ndarray
+
+
+class Space(NamedTuple):
+    """What a thread works in, one replica after another: nothing in it outlives an iteration."""
+
+    activity: np.ndarray
+    errors: np.ndarray  # gradient of the loss with respect to the activity
+    winners: np.ndarray  # which of its four each pooled activity is
+    gradients: np.ndarray  # of the weights that Adam has not yet been given
+    lit: np.ndarray  # [tile]: the pixels from here on are dark in all its images
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that begins at a cache line, lest every row of a tile straddle one more."""
+    raw = np.empty(values.nbytes + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start : start + values.nbytes].view(values.dtype)
+    copy[:] = values
+    return copy
+
+
+class Geometry(NamedTuple):
+    """What networks of one shape have in common."""
+
+    planes: np.ndarray
+    layers: np.ndarray  # their lists left out
+    convolutions: int
+    sizes: tuple[int, int, int]  # of a space's activity, errors and winners
+
+
+def geometry(
+    shapes: Sequence[tuple[int, ...]], image: tuple[int, int, int], dtype: np.dtype, tiles: int
+) -> Geometry:
+    """Where everything is, for weights of these ``shapes`` and batches of that many tiles.
+
+    A 2x2 max pool follows every second convolution, and what the last leaves is flattened.
+    """
+    lanes, columns = STRIP_BYTES // dtype.itemsize, TILE_BYTES // dtype.itemsize
+    convolutions = sum(len(shape) == 4 for shape in shapes)
+    layers = np.zeros(len(shapes), LAYER)
+    index = np.arange(len(shapes))
+    layers["pooled"] = (index < convolutions) & (index % 2 == 1)
+    layers["units"] = [shape[0] if len(shape) == 4 else shape[1] for shape in shapes]
+    layers["below"] = index + ((index >= convolutions) & (convolutions > 0))
+
+    planes = np.zeros(layers["below"][-1] + 2, PLANES)
+    depth, height, width = image
+    activity = errors = winners = 0
+    for index, here in enumerate(planes):
+        if index <= convolutions > 0:
+            if index > 0:
+                depth = layers["units"][index - 1]
+                if layers["pooled"][index - 1]:
+                    height, width = height // 2, width // 2
+                    layers["winners"][index - 1] = winners
+                    winners += tiles * STRIPS * depth * height * width * lanes
+            here["features"], here["height"], here["width"] = depth, height, width
+            here["row"] = (1 + -(-width // STRIPS) * STRIPS) * lanes
+            here["plane"] = (height + 2) * here["row"]
+            # One position more, because the last border ends where the next strip begins.
+            here["stride"] = (1 + depth) * here["plane"] + lanes
+            count, kept = tiles * STRIPS, 1
+        else:
+            dense = index - (convolutions > 0)
+            features = shapes[dense][0] if dense < len(shapes) else shapes[-1][1]
+            here["features"], here["height"], here["width"] = features, 1, 1
+            here["row"] = here["plane"] = columns
+            here["stride"] = (1 + features) * columns
+            count = kept = tiles
+        here["activity"], here["errors"] = activity, errors
+        activity += count * here["stride"]
+        errors += kept * here["stride"]
+    for index in np.flatnonzero(layers["pooled"]):
+        below = planes[index]
+        layers["unpooled"][index] = errors
+        errors += (1 + layers["units"][index]) * below["plane"] + lanes
+    return Geometry(planes, layers, convolutions, (int(activity), int(errors), int(winners)))
+
+
+def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> Space:
+    """Room for one thread, borders and ones in place."""
+    activity, errors, winners = shape.sizes
+    values = np.zeros(activity, dtype)
+    lanes = STRIP_BYTES // dtype.itemsize
+    for index, here in enumerate(shape.planes):
+        if index <= shape.convolutions > 0:
+            ones = np.zeros((here["height"] + 2, here["row"] // lanes, lanes))
+            ones[1:-1, 1 : 1 + here["width"]] = 1
+            count = tiles * STRIPS
+        else:
+            ones, count = np.ones(here["plane"]), tiles
+        strips = values[here["activity"] :][: count * here["stride"]].reshape(count, -1)
+        strips[:, : here["plane"]] = ones.ravel()
+    return Space(
+        activity=aligned(values),
+        errors=aligned(np.zeros(errors, dtype)),
+        winners=np.zeros(winners, np.uint8),
+        gradients=np.zeros(gradients, dtype),
+        lit=np.zeros(tiles, np.int64),
+    )
