@@ -171,7 +171,7 @@ class Learner:
         """The masks of that step, a Bernoulli draw for each weight, of a ``group`` of replicas."""
         if self.values[0].is_cuda:
             return self._sample(step, group)
-        from dltlib import mask_kernel  # compiles; whoever has a GPU never needs it
+        from dltlib.kernel import masks as mask_kernel  # compiles; whoever has a GPU never needs it
 
         return [
             mask_kernel.draw(key[group], score[group], int(step))
@@ -209,7 +209,7 @@ class Learner:
         self, split: Split, batches: Int64[Tensor, "replica iterations batch"], settings: Settings
     ) -> Float64[Tensor, " replica"]:
         """An update for each batch, a replica a thread; returns the sum of their losses."""
-        from dltlib import mask_kernel  # compiles; whoever has a GPU never needs it
+        from dltlib.kernel import masks as mask_kernel  # compiles; whoever has a GPU never needs it
 
         loss = torch.zeros(len(self.seeds), dtype=torch.float64)
 

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dltlib.kernel import intrinsics
+from dltlib.kernel import KernelStep, intrinsics
 from dltlib.kernel import step as step_module
-from dltlib.kernel import KernelStep
 
 RATE = 1.2e-3
 

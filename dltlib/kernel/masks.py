@@ -23,22 +23,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int32, Int64
-from numba import njit
 from torch import Tensor
 
 from dltlib import networks, training
 from dltlib.datasets import Split
+from dltlib.kernel.intrinsics import compiled
 from dltlib.networks import Network
-
-
-def _compiled(function: Callable) -> Callable:
-    """Compile at the first call, and keep the result on disk where there is a place for it."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(**options, cache=True)(function)
-    except RuntimeError:  # neither the package nor the user's cache directory can be written
-        return njit(**options)(function)
-
 
 # --- one element ------------------------------------------------------------------------------
 
@@ -58,7 +48,7 @@ BRIGHTNESS = np.arange(256, dtype=F32) / F32(255)  # of each of a pixel's values
 C2, C3, C4, C5, C6, C7 = (F32(1 / factorial(k)) for k in range(2, 8))
 
 
-@_compiled
+@compiled
 def _mix(bits: int) -> int:
     """The hash of `randomness.uniform_at`, on unsigned integers."""
     bits = U32(bits ^ U32(bits >> SHIFT16))
@@ -68,7 +58,7 @@ def _mix(bits: int) -> int:
     return U32(bits ^ U32(bits >> SHIFT16))
 
 
-@_compiled
+@compiled
 def _exp(x: float) -> float:
     """e to the power x, x between -88 and 88: 2^k times Taylor's series for the rest.
 
@@ -88,12 +78,12 @@ def _exp(x: float) -> float:
     return series * U32(power).view(F32)
 
 
-@_compiled
+@compiled
 def _sigmoid(score: float) -> float:
     return ONE / (ONE + _exp(-score))
 
 
-@_compiled
+@compiled
 def _kept(key: int, mixed_step: int, share: float) -> bool:
     """Whether `randomness.uniform_at` draws less than ``share``."""
     bits = _mix(U32(key ^ mixed_step))
@@ -103,14 +93,14 @@ def _kept(key: int, mixed_step: int, share: float) -> bool:
 # --- passes -----------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled
 def _draw(keys: np.ndarray, scores: np.ndarray, step: int, mask: np.ndarray) -> None:
     mixed = _mix(U32(step))
     for i in range(mask.size):
         mask[i] = _kept(keys[i], mixed, _sigmoid(scores[i]))
 
 
-@_compiled
+@compiled
 def _stage(
     images: np.ndarray, members: np.ndarray, brightness: np.ndarray, batch: np.ndarray
 ) -> tuple[np.ndarray, int]:
@@ -144,7 +134,7 @@ def _stage(
     return runs[:count], lit.size
 
 
-@_compiled
+@compiled
 def _sample(
     keys: np.ndarray,
     scores: np.ndarray,
@@ -193,7 +183,7 @@ def _sample(
     return factor
 
 
-@_compiled
+@compiled
 def _update(
     scores: np.ndarray,
     momentum: np.ndarray,
@@ -221,7 +211,7 @@ def _update(
                 own_scores[i] -= rate * own_momentum[i]
 
 
-@_compiled
+@compiled
 def _cross_entropy(
     logits: np.ndarray, labels: np.ndarray, members: np.ndarray, errors: np.ndarray
 ) -> float:
@@ -243,7 +233,7 @@ def _cross_entropy(
     return total / members.size
 
 
-@_compiled
+@compiled
 def _rectify(errors: np.ndarray, activity: np.ndarray) -> None:
     """Let errors through where the unit was active; what is not a number stays so."""
     for i in range(errors.size):
