@@ -115,6 +115,10 @@ def _pages(root: Path) -> list[str]:
     ]
 
 
+def _stems(root: Path) -> list[str]:
+    return [Path(page).stem for page in _pages(root)]
+
+
 def _source_path(root: Path, name: str) -> Path:
     return root / "book" / f"{name}.py"
 
@@ -191,6 +195,11 @@ def _modules_reached(root: Path, notebook: Any) -> list[Path]:
         for cell in notebook.cells
         if cell.cell_type == "code"
     )
+    return _reached(code, package)
+
+
+def _reached(code: str, package: Path) -> list[Path]:
+    """Files of `package` that the imports in `code` lead to, however far, sorted."""
     reached: set[Path] = set()
     waiting = _imports(code, package, inside=False)
     while waiting:
@@ -545,6 +554,8 @@ def build(
 
 def _jupyter_book(root: Path) -> None:
     """Build all pages in a scratch folder and put them in the place of ``_build/html``."""
+    from dltlib import interactive
+
     folder = root / "_build"
     folder.mkdir(exist_ok=True)
     print("building the pages ...", flush=True)
@@ -566,11 +577,13 @@ def _jupyter_book(root: Path) -> None:
             complaints = [line for line in said.splitlines() if _COMPLAINT.search(line)]
             said = "\n".join(complaints) or said
             raise UserError(f"the site was not built, and the old one is unchanged:\n{said}")
+        built = Path(scratch) / "_build" / "html"
+        interactive.write(_stems(root), root / "book" / "records", built)
         # Pages that no longer exist go with the old folder.
         (folder / "site.json").unlink(missing_ok=True)
         if (folder / "html").exists():
             (folder / "html").rename(Path(scratch) / "old")
-        (Path(scratch) / "_build" / "html").rename(folder / "html")
+        built.rename(folder / "html")
 
 
 def _cell_and_line(match: re.Match[str]) -> str:
@@ -582,10 +595,14 @@ def _site_inputs(root: Path) -> dict[str, str]:
     pages = [root / page for page in _pages(root)]
     around = [root / "_config.yml", root / "_toc.yml", *(root / "book").glob("*.bib")]
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
-    renderer = [Path(__file__).with_name("page.py")]
+    library = Path(__file__).parent
+    renderer = [library / "page.py"]
+    # What makes the data of interactive pages, and what they are made from.
+    data = _reached("import dltlib.interactive", library)
+    data += [path for path in (root / "book" / "records").glob("*") if path.is_file()]
     inputs = {
         os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted([*pages, *around, *static, *renderer])
+        for path in sorted([*pages, *around, *static, *renderer, *data])
         if path.exists()
     }
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
