@@ -34,12 +34,8 @@ def packed(values: np.ndarray) -> dict[str, Any]:
 
 def numbers(values: Sequence[float], digits: int | None = None) -> list[float | None]:
     """Floats for JSON, to so many significant digits (default: all); None where not finite."""
-    return [
-        (value if digits is None else float(f"{value:.{digits}g}"))
-        if math.isfinite(value)
-        else None
-        for value in map(float, values)
-    ]
+    rounded = (value if digits is None else float(f"{value:.{digits}g}") for value in values)
+    return [value if math.isfinite(value) else None for value in rounded]
 
 
 def source(record: Record) -> dict[str, str]:

@@ -3,7 +3,7 @@
 "use strict";
 
 window.dlt = (() => {
-  const FOLDER = document.currentScript ? new URL("data/", document.currentScript.src).href : "data/";
+  const FOLDER = document.currentScript.src.replace(/[^/]*$/, "data/");
   const MINUS = "\u2212";
 
   // --- data -----------------------------------------------------------------------------------

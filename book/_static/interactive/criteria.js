@@ -78,7 +78,8 @@ dlt.criteria = (() => {
       (mask[index] && value < least ? value : least), Infinity);
     if (!(name in JOINT)) {
       const of = SCORES[name];
-      return (one, other) => of(one, other) >= threshold;
+      // As a difference: where nothing but -Infinity is left to keep, chance decides, not a region.
+      return (one, other) => of(one, other) - threshold >= 0;
     }
     // The threshold is a rank, hence a value of each part.
     const bounds = JOINT[name].map((part) =>
