@@ -115,10 +115,6 @@ def _pages(root: Path) -> list[str]:
     ]
 
 
-def _stems(root: Path) -> list[str]:
-    return [Path(page).stem for page in _pages(root)]
-
-
 def _source_path(root: Path, name: str) -> Path:
     return root / "book" / f"{name}.py"
 
@@ -554,8 +550,6 @@ def build(
 
 def _jupyter_book(root: Path) -> None:
     """Build all pages in a scratch folder and put them in the place of ``_build/html``."""
-    from dltlib import interactive
-
     folder = root / "_build"
     folder.mkdir(exist_ok=True)
     print("building the pages ...", flush=True)
@@ -578,12 +572,41 @@ def _jupyter_book(root: Path) -> None:
             said = "\n".join(complaints) or said
             raise UserError(f"the site was not built, and the old one is unchanged:\n{said}")
         built = Path(scratch) / "_build" / "html"
-        interactive.write(_stems(root), root / "book" / "records", built)
+        _add_data(root, built)
         # Pages that no longer exist go with the old folder.
         (folder / "site.json").unlink(missing_ok=True)
         if (folder / "html").exists():
             (folder / "html").rename(Path(scratch) / "old")
         built.rename(folder / "html")
+
+
+def _add_data(root: Path, site: Path) -> None:
+    """Copy the data of interactive pages into the site, made anew where their inputs changed."""
+    from dltlib import interactive
+
+    pages = [Path(page).stem for page in _pages(root)]
+    folder, stamp = root / "_build" / "interactive", root / "_build" / "interactive.json"
+    state = json.dumps({"pages": pages, **_hashes(root, _data_inputs(root))}, indent=1)
+    if not stamp.exists() or not folder.exists() or _text(stamp) != state:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        interactive.write(pages, root / "book" / "records", folder)
+        stamp.write_text(state, encoding="utf-8")
+    shutil.copytree(folder, site, dirs_exist_ok=True)
+
+
+def _data_inputs(root: Path) -> list[Path]:
+    """What the data of interactive pages are made by, and from."""
+    records = [path for path in (root / "book" / "records").glob("*") if path.is_file()]
+    return [*_reached("import dltlib.interactive", Path(__file__).parent), *records]
+
+
+def _hashes(root: Path, files: Sequence[Path]) -> dict[str, str]:
+    return {
+        os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted(files)
+        if path.exists()
+    }
 
 
 def _cell_and_line(match: re.Match[str]) -> str:
@@ -595,16 +618,8 @@ def _site_inputs(root: Path) -> dict[str, str]:
     pages = [root / page for page in _pages(root)]
     around = [root / "_config.yml", root / "_toc.yml", *(root / "book").glob("*.bib")]
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
-    library = Path(__file__).parent
-    renderer = [library / "page.py"]
-    # What makes the data of interactive pages, and what they are made from.
-    data = _reached("import dltlib.interactive", library)
-    data += [path for path in (root / "book" / "records").glob("*") if path.is_file()]
-    inputs = {
-        os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted([*pages, *around, *static, *renderer, *data])
-        if path.exists()
-    }
+    renderer = [Path(__file__).with_name("page.py")]
+    inputs = _hashes(root, [*pages, *around, *static, *renderer, *_data_inputs(root)])
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
         inputs[tool] = importlib.metadata.version(tool)
     return inputs
