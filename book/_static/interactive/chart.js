@@ -7,7 +7,10 @@ dlt.chart = (() => {
   const BOTTOM = 46;
   const LEFT = 52;
   const LABEL_HEIGHT = 14;
+  const LETTER = 6.7;
+  const LEAST_PLOT = 300;
   const MOST_LABELS = 14;
+  const MOST_BANDS = 5;
 
   /** Positions, in order, at least `gap` apart and at most `end`, as near as can be to those given. */
   function spreadOut(wanted, gap, end) {
@@ -46,16 +49,20 @@ dlt.chart = (() => {
    * Draw `spec` into `node`:
    *   series  [{ key, label, color, dashes, points: [{ x, name, mean, low, high, seeds }] }], with
    *           seeds [[name, value], ...] and low and high NaN where there is no interval;
-   *   x, y    { kind, label, format }, y also { decimals, least, most } as ends that it keeps within;
+   *   x, y    { kind, label, format }; y { label, decimals, signed, within: [least, most] that it
+   *           never leaves, domain: [low, high] if it is not to follow the values };
+   *   mark    a value of x to draw a line at;
+   *   legend  whether to name the lines below where there is no room beside their ends;
    *   windows [{ name, label, range, stops, onchange(range) }], in units of x;
    *   title   what a screen reader says of the chart.
    */
   function draw(node, spec) {
     const width = Math.max(280, node.clientWidth);
     const height = Math.round(Math.min(430, Math.max(290, width * 0.56)));
-    const labelled = width >= 600 && spec.series.length <= MOST_LABELS;
     const longest = Math.max(0, ...spec.series.map((one) => one.label.length));
-    const right = labelled ? Math.min(210, 20 + 6.9 * longest) : 14;
+    const labels = 24 + LETTER * longest;
+    const labelled = width - labels >= LEAST_PLOT && spec.series.length <= MOST_LABELS;
+    const right = labelled ? labels : 14;
     const plot = { left: LEFT, right: width - right, top: TOP, bottom: height - BOTTOM };
 
     const points = spec.series.flatMap((one) => one.points);
@@ -70,16 +77,18 @@ dlt.chart = (() => {
       .filter(Number.isFinite);
     let [low, high] = [Math.min(...values), Math.max(...values)];
     const room = 0.04 * (high - low || Math.abs(high) || 1);
-    low = Math.max(low - room, spec.y.least ?? -Infinity);
-    high = Math.min(high + room, spec.y.most ?? Infinity);
+    const [least, most] = spec.y.within ?? [-Infinity, Infinity];
+    [low, high] = spec.y.domain ?? [Math.max(low - room, least), Math.min(high + room, most)];
     const y = scale({ kind: "linear", domain: [low, high] }, plot.bottom, plot.top);
 
     const layers = [
       ...axes(spec, plot, x, y, low, high),
       ...(spec.windows ?? []).map((one) => shade(one, plot, x)),
-      ...spec.series.flatMap((one) => band(one, x, y)),
+      spec.mark ? svg("line", { class: "dlt-mark", x1: x.place(spec.mark), x2: x.place(spec.mark),
+        y1: plot.top, y2: plot.bottom }) : null,
+      ...spec.series.map((one) => band(one, x, y)),
       ...spec.series.map((one) => line(one, x, y)),
-      ...(labelled ? endLabels(spec.series, plot, y) : []),
+      ...(labelled ? endLabels(spec.series, plot, x, y) : []),
     ];
     const hover = svg("g", { class: "dlt-hover" });
     const tip = html("div", { class: "dlt-tip", hidden: true });
@@ -87,10 +96,23 @@ dlt.chart = (() => {
     const handles = (spec.windows ?? []).flatMap((one) => grips(one, plot, x));
     const picture = svg("svg", {
       width, height, viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "group",
+      class: spec.series.length > MOST_BANDS ? "is-crowded" : null,
       "aria-label": `${spec.title} Arrow keys read the values.`, "data-key": "chart",
     }, ...layers, hover, ...handles);
     listen(picture, { spec, plot, x, y, hover, tip, spoken, width });
-    refill(node, picture, tip, spoken);
+    refill(node, picture, spec.legend && !labelled ? legend(spec.series) : null, tip, spoken);
+  }
+
+  /** A short piece of a line, as it is drawn. */
+  function swatch(color, dashes) {
+    return svg("svg", { width: 22, height: 8, "aria-hidden": "true" },
+      svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, "stroke-width": 3, stroke: readable(color),
+        "stroke-dasharray": dashes.map((length) => length * 1.5).join(" ") || null }));
+  }
+
+  function legend(series) {
+    return html("div", { class: "dlt-legend" }, series.map((one) =>
+      html("span", { class: "dlt-chip" }, swatch(one.color, one.dashes), one.label)));
   }
 
   function axes(spec, plot, x, y, low, high) {
@@ -130,15 +152,14 @@ dlt.chart = (() => {
 
   function band(one, x, y) {
     const known = one.points.filter((point) => Number.isFinite(point.low));
-    if (known.length < 2) return [];
+    if (known.length < 2) return null;
     const upper = known.map((point) => [x.place(point.x), y.place(point.high)]);
     const lower = known.map((point) => [x.place(point.x), y.place(point.low)]);
     const color = readable(one.color);
-    return [
-      svg("path", { class: "dlt-band", d: `${path([...upper, ...lower.reverse()])}Z`, fill: color }),
+    return svg("g", { class: "dlt-spread", "data-series": one.key },
+      svg("path", { class: "dlt-band", d: `${path([...upper, ...lower.toReversed()])}Z`, fill: color }),
       ...[upper, lower].map((edge) =>
-        svg("path", { class: "dlt-edge", d: path(edge), stroke: color })),
-    ];
+        svg("path", { class: "dlt-edge", d: path(edge), stroke: color })));
   }
 
   function line(one, x, y) {
@@ -151,17 +172,23 @@ dlt.chart = (() => {
         svg("circle", { cx: left, cy: top, r: places.length === 1 ? 4.5 : 2.2, fill: color })) : []));
   }
 
-  function endLabels(series, plot, y) {
-    const ends = series.filter((one) => one.points.length)
-      .map((one) => ({ one, place: y.place(one.points.at(-1).mean) }))
-      .sort((left, right) => left.place - right.place);
-    const places = spreadOut(ends.map((end) => end.place), LABEL_HEIGHT, plot.bottom + 8);
-    return ends.flatMap(({ one, place }, index) => [
-      svg("path", { class: "dlt-leader", stroke: readable(one.color),
-        d: path([[plot.right - 2, place], [plot.right + 9, places[index]]]) }),
-      svg("text", { class: "dlt-end", x: plot.right + 12, y: places[index] + 4,
-        style: `fill:${readable(one.color, 4.6)}` }, one.label),
-    ]);
+  function endLabels(series, plot, x, y) {
+    const ends = series.map((one) => ({ one, left: x.place(one.points.at(-1).x),
+      top: y.place(one.points.at(-1).mean) })).sort((one, other) => one.top - other.top);
+    const text = (one, left, top) => svg("text", { class: "dlt-end", x: left, y: top + 4,
+      style: `fill:${readable(one.color, 4.6)}` }, one.label);
+    // A line that ends early is named where it ends; the others side by side on the right.
+    const isEarly = ({ left }) => left < plot.right - 40;
+    const late = ends.filter((end) => !isEarly(end));
+    const places = spreadOut(late.map((end) => end.top), LABEL_HEIGHT, plot.bottom + 8);
+    return [
+      ...ends.filter(isEarly).map(({ one, left, top }) => text(one, left + 8, top)),
+      ...late.flatMap(({ one, left, top }, index) => [
+        svg("path", { class: "dlt-leader", stroke: readable(one.color),
+          d: path([[left + 4, top], [plot.right + 9, places[index]]]) }),
+        text(one, plot.right + 12, places[index]),
+      ]),
+    ];
   }
 
   // --- windows ----------------------------------------------------------------------------------
@@ -253,7 +280,7 @@ dlt.chart = (() => {
         ...point.seeds.map(([, value]) => svg("circle", { class: "dlt-seed", cx: place,
           cy: y.place(value), r: 4.5, stroke: readable(one.color) })),
         svg("circle", { cx: place, cy: y.place(point.mean), r: 4.5, fill: readable(one.color) }));
-      picture.querySelectorAll(".dlt-line").forEach((other) =>
+      picture.querySelectorAll("[data-series]").forEach((other) =>
         other.classList.toggle("is-chosen", other.dataset.series === one.key));
       const number = (value) => fixed(value, spec.y.decimals);
       const words = (its) => number(its.mean)
@@ -314,5 +341,5 @@ dlt.chart = (() => {
     });
   }
 
-  return { draw, spreadOut };
+  return { draw, swatch };
 })();

@@ -167,10 +167,7 @@ dlt.start("#dlt-explorer", async (root) => {
         html("input", { type: "checkbox", checked: on, "data-key": `arm ${arm.name}`,
           onchange: () => set(record.arms.map((one) => one.name)
             .filter((name) => (name === arm.name ? !on : chosen.includes(name)))) }),
-        svg("svg", { width: 22, height: 8, "aria-hidden": "true" },
-          svg("line", { x1: 0, x2: 22, y1: 4, y2: 4, "stroke-width": 3, stroke: readable(arm.color),
-            "stroke-dasharray": arm.dashes.map((length) => length * 1.5).join(" ") || null })),
-        arm.label);
+        dlt.chart.swatch(arm.color, arm.dashes), arm.label);
     });
     refill(parts.arms, html("fieldset", {}, html("legend", {}, "Arms"),
       html("div", { class: "dlt-chips" }, chips,
@@ -187,26 +184,36 @@ dlt.start("#dlt-explorer", async (root) => {
     const place = (name) => record.arms.findIndex((arm) => arm.name === name);
     const column = record.columns[state.metric];
     const against = state.against ? column[place(state.against)] : null;
-    return chosenArms().map((name) => {
+    const chosen = chosenArms();
+    const short = shortened(chosen.map((name) => record.arms[place(name)].label));
+    return chosen.map((name, number) => {
       const arm = record.arms[place(name)];
-      const points = record.rounds.flatMap((round, number) => {
+      const label = short[number];
+      const points = record.rounds.flatMap((round, at) => {
         const seeds = record.seed_names.flatMap((seed, row) => {
-          const own = column[place(name)][row][number];
-          const other = against ? against[row][number] : 0;
+          const own = column[place(name)][row][at];
+          const other = against ? against[row][at] : 0;
           return own === null || other === null ? [] : [[seed, factor() * (own - other)]];
         });
-        const densities = record.columns.density[place(name)].map((row) => row[number])
+        const densities = record.columns.density[place(name)].map((row) => row[at])
           .filter((value) => value !== null);
         if (seeds.length === 0 || densities.length === 0) return [];
         const density = densities.reduce((sum, value) => sum + value, 0) / densities.length;
         const { mean, low, high } = verdict.interval(seeds.map(([, value]) => value),
           confidence());
-        const at = `${percent(density)} % of the weights left`;
         return [{ x: record.epochs_across ? round : density, mean, low, high, seeds,
-          name: record.epochs_across ? `Epoch ${round}` : `Round ${round}, ${at}` }];
+          name: record.epochs_across ? `Epoch ${round}`
+            : `Round ${round}, ${percent(density)} % of the weights left` }];
       });
-      return { key: name, label: arm.label, color: arm.color, dashes: arm.dashes, points };
+      return { key: name, label, color: arm.color, dashes: arm.dashes, points };
     }).filter((one) => one.points.length);
+  }
+
+  /** Labels without the parts that are the same in all of them. */
+  function shortened(labels) {
+    const names = labels.map((label) => label.split(" / "));
+    const differs = (part, place) => names.some((name) => name[place] !== part);
+    return names.map((name) => name.filter(differs).join(" / ") || name[0]);
   }
 
   const confidence = () => Number(state.confidence ?? limits.confidence);
@@ -228,7 +235,7 @@ dlt.start("#dlt-explorer", async (root) => {
         ? { kind: "linear", label: "Epochs of learning the mask", format: String }
         : { kind: "log", label: "Weights left, % (log scale)", format: percent },
       y: { label: metricLabel(), decimals: whole ? 0 : unit ? 2 : 3, signed: Boolean(state.against),
-        ...(state.against || unit !== "%" ? {} : { least: 0, most: 100 }) },
+        within: state.against || unit !== "%" ? null : [0, 100] },
       windows: record.epochs_across ? [] : windows(),
     });
   }

@@ -2,9 +2,10 @@
 "use strict";
 
 dlt.start("#dlt-supermask", async (root) => {
-  const { html, refill, button, fixed, readable } = dlt;
+  const { html, refill, button, fixed } = dlt;
   const { SAMPLES, CLASSES } = dlt.learner;
   const FRAME = 14; // milliseconds of learning before the page may do something else
+  const REDRAW = 120; // milliseconds between pictures of the probabilities
   const SIDE = 8;
   const PAD = 32; // the digits were scanned at 32 x 32 and counted in blocks of 4 x 4
 
@@ -24,6 +25,7 @@ dlt.start("#dlt-supermask", async (root) => {
   let rescaled = true;
   let learner = null;
   let running = false;
+  let moved = 0; // when the pictures were last drawn
   let testing = -1; // masks tried of the accuracy that is being measured; -1: none is
   let sum = 0;
   let loss = { now: NaN, total: 0 };
@@ -88,9 +90,12 @@ dlt.start("#dlt-supermask", async (root) => {
       if (testing >= 0) testOnce();
       else step();
     }
-    // Calm: pictures change once an epoch, not with every frame.
+    // Drawing takes time from learning; and who wants it calm sees pictures change once an epoch.
     if (runs.get(armName()).length > before) drawAll();
-    else if (!dlt.calm()) drawMoving();
+    else if (!dlt.calm() && end - moved > REDRAW) {
+      moved = end;
+      drawMoving();
+    }
     window.requestAnimationFrame(frame);
   }
 
@@ -120,7 +125,7 @@ dlt.start("#dlt-supermask", async (root) => {
   const looked = square({ "aria-label": "How much weight the expected mask leaves to each pixel." });
   const histogram = html("div", { class: "dlt-histogram" });
   const pad = html("canvas", { class: "dlt-square dlt-pad", width: PAD, height: PAD, tabindex: 0,
-    role: "img", "data-key": "pad", "aria-label": "Drawing pad. Draw with mouse or finger; by "
+    role: "application", "data-key": "pad", "aria-label": "Drawing pad. Draw with mouse or finger; by "
       + "keyboard, arrow keys move the pen and the space bar puts it down or lifts it." });
   const seen = square({ "aria-label": "The 8 by 8 picture that the network reads." });
   const answer = html("div", { class: "dlt-digit-bars", "aria-live": "polite" });
@@ -133,10 +138,10 @@ dlt.start("#dlt-supermask", async (root) => {
     panel("Pixels it looks at", looked, html("p", { class: "dlt-muted" },
       "Sum over the hidden units of probability times size of weight. Pixels that are dark in every "
       + "digit are never learned about.")),
-    panel("Probabilities of the mask", histogram, key()),
     html("div", { class: "dlt-panel is-wide" }, html("p", {}, "First layer: a tile for each of "
       + `${layers[0].outputs} hidden units, a pixel for each of its ${layers[0].inputs} weights`),
     tiles),
+    panel("Probabilities of the mask", histogram, key()),
     panel(`Second layer, ${layers[1].inputs} by ${layers[1].outputs}`, second),
     panel(`Output layer, ${layers[2].inputs} by ${layers[2].outputs}`, output)));
 
@@ -293,7 +298,8 @@ dlt.start("#dlt-supermask", async (root) => {
       title: "Test accuracy by epoch, here and in the book's record.",
       series,
       x: { kind: "linear", label: "Epochs", format: String },
-      y: { label: "Test accuracy, %", decimals: 1, least: 0, most: 100 },
+      y: { label: "Test accuracy, %", decimals: 1, domain: [0, 100] },
+      legend: true,
     });
   }
 
@@ -439,7 +445,7 @@ dlt.start("#dlt-supermask", async (root) => {
 dlt.start("#dlt-tickets", async (root) => {
   const { html, refill, select, svg, fixed, readable } = dlt;
   const SIDE = 8;
-  const CELL = 34;
+  const CELL = 46;
   const data = await dlt.load("playground/tickets");
   let arm = data.arms[0].name;
   let round = 0;
@@ -495,7 +501,7 @@ dlt.start("#dlt-tickets", async (root) => {
   function draw() {
     const one = data.arms.find((other) => other.name === arm);
     const frame = data.frames[arm][round];
-    const full = data.frames[arm][0].weights[0];
+    const most = Math.max(...frame.weights);
     const color = readable(one.color);
     const seen = frame.seen.reduce((sum, value) => sum + value, 0);
     const size = SIDE * CELL;
@@ -503,8 +509,7 @@ dlt.start("#dlt-tickets", async (root) => {
       role: "img", "aria-label": `Of ${frame.weights.length} input pixels, ${seen} still lead to the output.` },
     frame.weights.flatMap((count, place) => {
       const [left, top] = [(place % SIDE) * CELL, Math.floor(place / SIDE) * CELL];
-      // The area of the square says how many of the pixel's weights are left.
-      const side = (CELL - 4) * Math.sqrt(count / full);
+      const side = (CELL - 6) * Math.sqrt(count / most);
       const middle = [left + CELL / 2, top + CELL / 2];
       return [
         svg("rect", { class: "dlt-cell", x: left + 1, y: top + 1, width: CELL - 2, height: CELL - 2 }),
@@ -522,19 +527,22 @@ dlt.start("#dlt-tickets", async (root) => {
         + `${frame.weights.reduce((sum, value) => sum + value, 0).toLocaleString("en")} weights; `
         + `${frame.units[0]} of the first and ${frame.units[1]} of the second layer's units pass `
         + "something on."),
-      html("p", { class: "dlt-muted" }, "A square's area is the share of the pixel's weights that "
-        + "are left; a cross marks a pixel from which no chain of weights leads to the output."));
+      html("p", { class: "dlt-muted" }, "A square's area goes with the weights that the pixel has "
+        + `left (${most} in the largest); a cross marks a pixel from which no chain of weights leads `
+        + "to the output."));
     dlt.chart.draw(curve, {
       title: "Pixels that each ticket looks at, round by round.",
       series: data.arms.map((other) => ({ key: other.name, label: other.label, color: other.color,
         dashes: other.name === arm ? [] : [1.2, 1.6],
-        points: data.frames[other.name].slice(0, round + 1).map((its) => {
+        points: data.frames[other.name].map((its) => {
           const count = its.seen.reduce((sum, value) => sum + value, 0);
           return { x: its.density, name: `${dlt.percent(its.density)} % of the weights left`,
             mean: count, low: NaN, high: NaN, seeds: [[0, count]] };
         }) })),
       x: { kind: "log", label: "Weights left, % (log scale)", format: dlt.percent },
-      y: { label: "Pixels looked at", decimals: 0, least: 0, most: 64 },
+      mark: frame.density,
+      y: { label: "Pixels looked at", decimals: 0, domain: [0, SIDE * SIDE] },
+      legend: true,
     });
   }
 
