@@ -531,11 +531,41 @@ def _jupyter_book(root: Path) -> None:
         ]
         if missing:
             raise UserError(f"the site was not built: no page came of {', '.join(missing)}")
+        _add_data(root, built)
         # Pages that no longer exist go with the old folder.
         (folder / "site.json").unlink(missing_ok=True)
         if (folder / "html").exists():
             (folder / "html").rename(Path(scratch) / "old")
         built.rename(folder / "html")
+
+
+def _add_data(root: Path, site: Path) -> None:
+    """Copy the data of interactive pages into the site, made anew where their inputs changed."""
+    from dltlib import interactive
+
+    pages = [Path(page).stem for page in _pages(root)]
+    folder, stamp = root / "_build" / "interactive", root / "_build" / "interactive.json"
+    state = json.dumps({"pages": pages, **_hashes(root, _data_inputs(root))}, indent=1)
+    if not stamp.exists() or not folder.exists() or _text(stamp) != state:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        interactive.write(pages, root / "book" / "records", folder)
+        stamp.write_text(state, encoding="utf-8")
+    shutil.copytree(folder, site, dirs_exist_ok=True)
+
+
+def _data_inputs(root: Path) -> list[Path]:
+    """What the data of interactive pages are made by, and from."""
+    records = [path for path in (root / "book" / "records").glob("*") if path.is_file()]
+    return [*_library(root), *records]
+
+
+def _hashes(root: Path, files: Sequence[Path]) -> dict[str, str]:
+    return {
+        os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in sorted(files)
+        if path.exists()
+    }
 
 
 def _cell_and_line(match: re.Match[str]) -> str:
@@ -548,11 +578,7 @@ def _site_inputs(root: Path) -> dict[str, str]:
     around = [root / "_config.yml", root / "_toc.yml", *(root / "book").glob("*.bib")]
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
     renderer = [Path(__file__).with_name(name) for name in ("page.py", "elsewhere.py")]
-    inputs = {
-        os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        for path in sorted([*pages, *around, *static, *renderer])
-        if path.exists()
-    }
+    inputs = _hashes(root, [*pages, *around, *static, *renderer, *_data_inputs(root)])
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
         inputs[tool] = importlib.metadata.version(tool)
     inputs["address"] = elsewhere.repository(root) or "none yet"

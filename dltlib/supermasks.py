@@ -171,10 +171,10 @@ class Learner:
         """The masks of that step, a Bernoulli draw for each weight, of a ``group`` of replicas."""
         if self.values[0].is_cuda:
             return self._sample(step, group)
-        from dltlib.kernel import masks as mask_kernel  # compiles; whoever has a GPU never needs it
+        from dltlib.kernel import masks as passes  # compiles; whoever has a GPU never needs it
 
         return [
-            mask_kernel.draw(key[group], score[group], int(step))
+            passes.draw(key[group], score[group], int(step))
             for key, score in zip(self.keys, self.scores, strict=True)
         ]
 
@@ -209,22 +209,22 @@ class Learner:
         self, split: Split, batches: Int64[Tensor, "replica iterations batch"], settings: Settings
     ) -> Float64[Tensor, " replica"]:
         """An update for each batch, a replica a thread; returns the sum of their losses."""
-        from dltlib.kernel import masks as mask_kernel  # compiles; whoever has a GPU never needs it
+        from dltlib.kernel import masks as passes  # compiles; whoever has a GPU never needs it
 
         loss = torch.zeros(len(self.seeds), dtype=torch.float64)
 
         def work(replica: int) -> None:
             layers = [
-                mask_kernel.MaskedLayer(*(part[replica] for part in parts))
+                passes.MaskedLayer(*(part[replica] for part in parts))
                 for parts in zip(self.keys, self.values, self.scores, self.momentum, strict=True)
             ]
-            rule = mask_kernel.Rule(
+            rule = passes.Rule(
                 rescaled=self.rescaled[replica].item(),
                 identity=self.identity[replica].item(),
                 momentum=MOMENTUM,
                 rate=settings.learning_rate,
             )
-            loss[replica] = mask_kernel.learn(
+            loss[replica] = passes.learn(
                 self.network, layers, split, batches[replica], self.step, rule
             )
 

@@ -54,6 +54,14 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def generator() -> Any:
+    """Of random numbers, the same in every test."""
+    import torch
+
+    return torch.Generator().manual_seed(5)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The directory with MNIST/raw and cifar10.npz, or the test is skipped."""

@@ -95,11 +95,6 @@ def same_bits(ours: list[Tensor], theirs: list[Tensor]) -> bool:
     )
 
 
-@pytest.fixture
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(5)
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     """Networks as small as these are no faster on more, and torch's threads spin when waiting."""

@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_kernel import RATE, generator, largest_difference, one_thread, same_bits  # noqa: F401
+from test_kernel import RATE, largest_difference, same_bits
 from torch import Tensor
 
 from dltlib import networks
 from dltlib.kernel import KernelStep, intrinsics
 from dltlib.networks import Network
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Parameters = tuple[list[Tensor], list[Tensor], list[Tensor]]
 

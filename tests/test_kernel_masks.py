@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from numba import njit
 from torch import Tensor, nn
 
-from dltlib import mask_kernel, networks, parallel, randomness, training
+from dltlib import networks, parallel, randomness, training
 from dltlib.datasets import Dataset, Split
+from dltlib.kernel import masks
 from dltlib.networks import Network
 from dltlib.supermasks import Learner
 from dltlib.training import Settings
@@ -63,7 +64,7 @@ def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
 @njit
 def _over(scores: np.ndarray, result: np.ndarray) -> None:
     for i in range(scores.size):
-        result[i] = mask_kernel._sigmoid(scores[i])
+        result[i] = masks._sigmoid(scores[i])
 
 
 def sigmoid(scores: np.ndarray) -> np.ndarray:
@@ -100,7 +101,7 @@ def test_masks_are_the_named_draws(
     scores = spread * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
     draws = randomness.uniform_at(keys, torch.tensor(step, dtype=torch.int32))
     chance = scores.sigmoid()
-    mask = mask_kernel.draw(keys, scores, step)
+    mask = masks.draw(keys, scores, step)
     decided = (draws - chance).abs() > ULPS * torch.from_numpy(np.spacing(chance.numpy()))
     assert torch.equal(mask[decided], (draws < chance)[decided])
     if spread == 0:  # one half, to the bit
@@ -285,13 +286,11 @@ def digest() -> str:
     staged, errors = numbers(batch * rows), numbers(batch, 10)
     members = generator.integers(0, 50, batch)
     labels = generator.integers(0, 10, 50)
-    runs, _ = mask_kernel._stage(images, members, mask_kernel.BRIGHTNESS, staged)
-    factor = mask_kernel._sample(
-        keys, scores, values, np.uint32(7), False, True, runs, weights, slopes
-    )
+    runs, _ = masks._stage(images, members, masks.BRIGHTNESS, staged)
+    factor = masks._sample(keys, scores, values, np.uint32(7), False, True, runs, weights, slopes)
     keep, rate = np.float32(0.9), np.float32(3)
-    mask_kernel._update(scores, momentum, slopes, gradients, factor, runs, keep, rate)
-    mask_kernel._cross_entropy(9 * numbers(batch, 10), labels, members, errors)
+    masks._update(scores, momentum, slopes, gradients, factor, runs, keep, rate)
+    masks._cross_entropy(9 * numbers(batch, 10), labels, members, errors)
     found = hashlib.sha256()
     for part in (scores, momentum, slopes, weights, staged, errors):
         found.update(part.tobytes())
@@ -300,7 +299,7 @@ def digest() -> str:
 
 def test_bits_do_not_depend_on_the_width_of_vectors() -> None:
     """A process that may use only what every processor of the kind has (on x86-64, SSE2)."""
-    program = "import test_mask_kernel; print(test_mask_kernel.digest())"
+    program = "import test_kernel_masks; print(test_kernel_masks.digest())"
     environment = os.environ | {
         "NUMBA_CPU_NAME": "generic",
         "NUMBA_CPU_FEATURES": "",

@@ -97,9 +97,7 @@ def _pool(net: Replica, space: Space, index: int, strip: int, top: int, bottom: 
                 at = target + (1 + y) * above.row + (1 + x) * lanes
                 to = winners + (y * above.width + x) * lanes
                 left = source + 2 * y * below.row + 2 * x * lanes
-                pool(
-                    space.activity, at, space.winners, to, space.errors, left, below.row
-                )
+                pool(space.activity, at, space.winners, to, space.errors, left, below.row)
 
 
 @compiled
@@ -118,9 +116,7 @@ def _unpool(net: Replica, space: Space, index: int, strip: int) -> None:
                 at = source + (1 + y) * above.row + (1 + x) * lanes
                 to = winners + (y * above.width + x) * lanes
                 left = target + 2 * y * below.row + 2 * x * lanes
-                unpool(
-                    space.errors, left, below.row, space.errors, at, space.winners, to
-                )
+                unpool(space.errors, left, below.row, space.errors, at, space.winners, to)
             for row in range(2 * y, 2 * y + 2):
                 begin = target + row * below.row
                 space.errors[begin + 2 * above.width * lanes : begin + below.row - lanes] = 0

@@ -1,6 +1,5 @@
 """Fully connected layers: a tile of 64 columns at a time."""
 
-
 from dltlib.kernel.intrinsics import accumulate, compiled, correlate_columns
 from dltlib.kernel.layout import Replica, Space
 from dltlib.kernel.learning import adam

@@ -104,7 +104,9 @@ def flatten(
 
             # The bias is the weight of a feature that is always one, and comes first.
             inputs = order if index == 0 and not convolution else slice(None)
-            present = np.concatenate([np.full((1, len(bias)), kind == 0), _forward(selected)[inputs]])
+            present = np.concatenate(
+                [np.full((1, len(bias)), kind == 0), _forward(selected)[inputs]]
+            )
             names = np.concatenate(
                 [np.arange(base, base + len(bias), dtype=np.int32)[None], _forward(numbers)[inputs]]
             )
