@@ -86,8 +86,7 @@ history = History(layer, [0], 1, initial[0], trained.weights[0], full[0])  # see
 mask = pruning.next_mask(criteria.CRITERIA["large_final"], history, 0.5)
 history, w_i = dataclasses.replace(history, mask=mask), history.initial
 starts = {
-    name: action.values(history)[mask].numpy()
-    for name, action in actions.MASK1_ACTIONS.items()
+    name: action.values(history)[mask].numpy() for name, action in actions.MASK1_ACTIONS.items()
 }
 
 # %% tags=["hide-input"]

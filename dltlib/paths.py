@@ -7,7 +7,9 @@ write into a checkout.
 import os
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+_AROUND = Path(__file__).resolve().parent.parent
+# Installed without its repository, the library keeps runs and records where the user is.
+REPOSITORY = _AROUND if (_AROUND / "pyproject.toml").exists() else Path.cwd()
 
 
 def _place(variable: str, default: Path) -> Path:
