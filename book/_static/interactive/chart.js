@@ -180,9 +180,11 @@ dlt.chart = (() => {
     // A line that ends early is named where it ends; the others side by side on the right.
     const isEarly = ({ left }) => left < plot.right - 40;
     const late = ends.filter((end) => !isEarly(end));
-    const places = spreadOut(late.map((end) => end.top), LABEL_HEIGHT, plot.bottom + 8);
+    const early = ends.filter(isEarly);
+    const apart = (some) => spreadOut(some.map((end) => end.top), LABEL_HEIGHT, plot.bottom + 8);
+    const [places, own] = [apart(late), apart(early)];
     return [
-      ...ends.filter(isEarly).map(({ one, left, top }) => text(one, left + 8, top)),
+      ...early.map(({ one, left }, index) => text(one, left + 8, own[index])),
       ...late.flatMap(({ one, left, top }, index) => [
         svg("path", { class: "dlt-leader", stroke: readable(one.color),
           d: path([[left + 4, top], [plot.right + 9, places[index]]]) }),
