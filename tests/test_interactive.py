@@ -14,6 +14,7 @@ import reference
 import torch
 
 from dltlib import (
+    catalogue,
     claims,
     criteria,
     datasets,
@@ -266,8 +267,8 @@ _LEARN = """([layers, rescaled, images, batches, rate]) => {
 }"""
 
 
-@pytest.mark.parametrize("scaling", supermasks.SCALINGS)
-@pytest.mark.parametrize("values", supermasks.VALUES)
+@pytest.mark.parametrize("scaling", catalogue.MASK_SCALINGS)
+@pytest.mark.parametrize("values", catalogue.MASK_VALUES)
 def test_learning_in_the_browser_is_the_librarys(
     javascript: Callable[..., Any], values: str, scaling: str
 ) -> None:
