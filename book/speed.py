@@ -214,8 +214,13 @@ page.table(
 # ## Convolutions
 #
 # A convolution's weights are used at every position of the image, so there is much arithmetic to each weight, and what matters is
-# how close to the peak it runs. No kernel of ours is in play: the library takes stock PyTorch operations, and what could be
-# chosen is their form. {numref}`fig-speed-conv` has the candidates for Conv2 with four replicas.
+# how close to the peak it runs. {numref}`fig-speed-conv` compares the forms that stock PyTorch operations can be given, for Conv2 with four replicas.
+#
+# ```{note}
+# The record behind this section is older than the library. When it was made, the library trained convolutions in the best of these forms. Now
+# they go by their surviving weights, as dense layers do, in a kernel of the library's (`dltlib/kernel/convolution.py`), so that their cost falls with the
+# density too. How far, this page will say once `dltlib bench` has been run anew on a quiet machine.
+# ```
 
 # %% tags=["hide-input"]
 conv_ways = list(
@@ -255,7 +260,7 @@ page.show(
 )
 
 # %% [markdown]
-# The library's form, a replica a thread with channels last, is {glue:text}`conv_engine:.2f` times as fast as the plain loop at full width
+# The library's form at that time, a replica a thread with channels last, is {glue:text}`conv_engine:.2f` times as fast as the plain loop at full width
 # and {glue:text}`conv_narrow:.1f` times at a quarter. One grouped convolution for all replicas, right on a GPU, reaches {glue:text}`conv_grouped:.2f` here, and
 # {glue:text}`conv_grouped_last:.2f` with channels last.
 #
@@ -266,7 +271,7 @@ page.show(
 # Where does the rest go? At full width the plain loop already runs at {glue:text}`conv_plain_peak:.0%` of the machine's matrix peak, the library at
 # {glue:text}`conv_peak:.0%`, and no way of arranging the same arithmetic is faster than the peak. The next table says what the time is
 # spent on: most of it in the convolutions themselves, which are oneDNN's, and in the dense layers, of whose 16,384 × 256 weights every one is
-# visited for each batch. Pruning does not help: a convolution with {term}`density` 0.1 still multiplies by all its zeros here.
+# visited for each batch. Pruning does not help in this form: a convolution with {term}`density` 0.1 still multiplies by all its zeros.
 
 # %% tags=["hide-input"]
 parts = pd.Series(facts["conv2_shares"]).sort_values(ascending=False)
