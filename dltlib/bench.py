@@ -17,7 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -197,18 +197,17 @@ def plain_loop(
         if not mask[0].all()
     ]
     following = batches([seed], Split(images, labels), settings.batch_size)
-    half = settings.precision == "bf16"
 
     def run(iterations: int) -> nn.Sequential:
-        with torch.autocast(images.device.type, torch.bfloat16) if half else nullcontext():
-            for indices in following(iterations)[0]:
-                batch = images[indices].contiguous(memory_format=memory_format)
+        for indices in following(iterations)[0]:
+            batch = images[indices].contiguous(memory_format=memory_format)
+            optimizer.zero_grad()
+            with training.precision_of(settings.precision, images.device):  # anew for each step
                 loss = F.cross_entropy(module(batch), labels[indices])
-                optimizer.zero_grad()
                 loss.backward()
-                for weight, mask in pruned:
-                    weight.grad.mul_(mask)
-                optimizer.step()
+            for weight, mask in pruned:
+                weight.grad.mul_(mask)
+            optimizer.step()
         _wait(images.device)
         return module
 

@@ -200,6 +200,45 @@ def test_a_ticket_is_what_the_algorithm_says() -> None:
         assert row.density == pytest.approx(kept / network.weight_count, abs=1e-15)
 
 
+def test_late_rewinding_is_an_arm() -> None:
+    """Kept weights start from what they were at iteration 4 of the dense training."""
+    some = small(arms=("large_final/rewind@4", "large_final", "movement@4"), seeds=1, epochs=3)
+    table = runs.table(some).set_index(["arm", "round"])
+    data = runs.load_dataset(some)
+    network = networks.build("fc", data.input_shape, some.width)
+    initial = networks.initial_weights(network, [0])
+    full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
+    dense = training.train(network, data, initial, full, [0], some.settings(), snapshots=[4])
+    early = training.train(network, data, initial, full, [0], some.settings()).weights
+    assert all(torch.equal(*pair) for pair in zip(dense.weights, early, strict=True))
+    at = dense.snapshots[4]
+    for arm, score, start in (
+        ("large_final/rewind@4/zero", [w.abs() for w in early], at),
+        ("large_final/rewind/zero", [w.abs() for w in early], initial),
+        (
+            "movement@4/rewind/zero",
+            [(w - k).abs() for w, k in zip(early, at, strict=True)],
+            initial,
+        ),
+    ):
+        masks = [
+            pruning.prune(own, alive, pruning.kept_count(layer.weight_count, keep))
+            for own, alive, layer in zip(score, full, network.layers, strict=True)
+            for keep in [some.keep_fraction(layer.role, 1)]
+        ]
+        begin = [weight * mask for weight, mask in zip(start, masks, strict=True)]
+        outcome = training.train(network, data, begin, masks, [0], some.settings())
+        assert table.loc[(arm, 1)].training_loss == outcome.training_loss.item()
+        assert table.loc[(arm, 0)].training_loss == dense.training_loss.item()
+
+
+def test_weights_of_the_last_epoch_are_too_late_to_rewind_to() -> None:
+    with pytest.raises(UserError, match="kept at iterations 1 to 6 .* not at 7"):
+        runs.table(small(arms=("large_final/rewind@7",), seeds=1, epochs=2))
+    with pytest.raises(UserError, match="after @ stands an iteration"):
+        small(arms=("large_final/rewind@early",))
+
+
 def test_what_became_of_the_weights_is_recorded() -> None:
     initial = [torch.tensor([[[1.0, -2.0, 3.0, -4.0]]])]
     final = [torch.tensor([[[0.5, -3.0, -1.0, 5.0]]])]  # shrank, grew, shrank and flipped, flipped
