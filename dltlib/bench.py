@@ -29,7 +29,7 @@ import pandas as pd
 import psutil
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor, nn
 
 from dltlib import (
@@ -160,7 +160,7 @@ def engine(
     step = training.choose_step(device)(network, weights, biases, masks, settings)
     unique = sorted(set(seeds))
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
-    following = batches(unique, split, settings.batch_size)
+    following = batches(unique, split.images, settings.batch_size)
 
     def run(iterations: int) -> training.Step:
         step.advance(split.images, split.labels, following(iterations), stream)
@@ -196,7 +196,7 @@ def plain_loop(
         for layer, mask in zip(layers, masks, strict=True)
         if not mask[0].all()
     ]
-    following = batches([seed], Split(images, labels), settings.batch_size)
+    following = batches([seed], images, settings.batch_size)
 
     def run(iterations: int) -> nn.Sequential:
         for indices in following(iterations)[0]:
@@ -258,7 +258,7 @@ def grouped_loop(
     leaves = [value.clone().requires_grad_() for value in weights + biases]
     weights, biases = leaves[: len(weights)], leaves[len(weights) :]
     optimizer = torch.optim.Adam(leaves, lr=settings.learning_rate, fused=True)
-    following = batches(seeds, split, settings.batch_size)
+    following = batches(seeds, split.images, settings.batch_size)
 
     def forward(images: Tensor) -> Tensor:
         activity = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=memory_format)
@@ -286,13 +286,13 @@ def grouped_loop(
 
 
 def batches(
-    seeds: Sequence[int], split: Split, batch_size: int
+    seeds: Sequence[int], images: Shaped[Tensor, "images ..."], batch_size: int
 ) -> Callable[[int], Int64[Tensor, "seed iterations batch"]]:
     """A function that hands out the next so many batches of every seed, epoch after epoch."""
-    length = len(split) // batch_size
-    order = torch.stack([training.data_order(seed, 0, len(split)) for seed in seeds])
+    length = len(images) // batch_size
+    order = torch.stack([training.data_order(seed, 0, len(images)) for seed in seeds])
     order = order[:, : length * batch_size].reshape(len(seeds), length, batch_size)
-    order = order.to(split.images.device)
+    order = order.to(images.device)
     done = 0
 
     def following(iterations: int) -> Tensor:
