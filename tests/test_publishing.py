@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setuptools
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
@@ -291,6 +292,7 @@ def test_a_tag_that_is_not_the_version_makes_no_release(tag: str) -> None:
 
 
 def test_the_wheel_has_every_package() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    stated = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    listed = setuptools.find_packages(ROOT, **stated["find"])
     found = {path.parent for path in (ROOT / "dltlib").rglob("__init__.py")}
     assert set(listed) == {".".join(path.relative_to(ROOT).parts) for path in found}
