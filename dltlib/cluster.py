@@ -66,8 +66,8 @@ def run(
     """`runs.run`, its shards spread over the workers; returns the record's path.
 
     ``at_once`` limits the replicas of a shard; left out, every worker thread gets one shard.
-    Shards that an earlier run left, here or there, go on as they are. The fingerprint is that of one
-    worker; another on which the arms give other numbers is refused.
+    Shards that an earlier run left, here or there, go on as they are. The fingerprint is that of
+    one worker; another on which the arms give other numbers is refused.
     """
     experiments.size(plan)
     if not force and runs.is_finished(plan):
