@@ -143,6 +143,8 @@ FALSE = {
     "supermask-1": ("supermasks", {"large_final_same_sign/initial/plain": 0.3}),
     "supermask-2": ("supermasks", {"large_final/constant/plain": 0.3}),
     "supermask-3": ("learned", {"learned/initial/plain": 0.71}),
+    # The criterion's masks keep up to 0.697: a seventh of their errors is mended.
+    "supermask-3b": ("learned", {"learned/initial/plain": 0.74}),
     "supermask-4": ("learned", {"learned/constant/rescaled": 0.93}),
     "supermask-5": (
         "learned",
@@ -165,7 +167,9 @@ def _all_networks(gains: Mapping[str, float]) -> dict:
 def test_every_claim_of_the_specification_is_there() -> None:
     numbers = {"criteria": 4, "signs": 3, "zeros": 4, "supermask": 5}
     expected = [f"{name}-{n}" for name, last in numbers.items() for n in range(1, last + 1)]
-    assert list(claims.CLAIMS) == expected
+    first = [name for name, one in claims.CLAIMS.items() if one.again is None]
+    assert first == expected
+    assert [one.again for one in claims.CLAIMS.values() if one.again] == ["supermask-3"]
     for one in claims.CLAIMS.values():
         assert set(one.experiments) <= set(catalogue.EXPERIMENTS)
         assert one.reading.endswith(".")
@@ -539,7 +543,7 @@ def _result(results: list[claims.Result], name: str, network: str = "fc") -> cla
 
 def test_scorecard_reads_the_largest_record_of_each_experiment(shelf) -> None:
     results = claims.scorecard()
-    assert len(results) == 16 * 4 + 1
+    assert len(results) == 17 * 4 + 1
     assert _result(results, "signs-3").records == ("signs-fc-paper",)
     assert _result(results, "signs-3").weakest.seeds == 4
     assert _result(results, "zeros-1").preset == "cpu"
@@ -566,7 +570,7 @@ def test_digits_are_never_compared_with_the_papers_images(shelf) -> None:
 
 def test_scorecard_of_one_network_and_preset(shelf) -> None:
     results = claims.scorecard(["fc"], "tiny")
-    assert len(results) == 16
+    assert len(results) == 17
     assert _result(results, "signs-3").weakest.seeds == 3
     assert _result(results, "zeros-1").reason == "no record of zeros on fc"
 
@@ -587,7 +591,7 @@ def test_thresholds_are_all_stated() -> None:
 
 def test_frame_has_a_row_for_each_result_or_part(shelf) -> None:
     results = claims.scorecard(["fc"])
-    assert len(claims.frame(results)) == 16
+    assert len(claims.frame(results)) == 17
     parts = claims.frame(results, verbose=True)
     assert len(parts) == sum(len(result.parts) for result in results)
     assert set(parts["verdict"]) == {REPRODUCED}
@@ -628,7 +632,7 @@ def test_the_command_prints_verdicts(shelf, capsys) -> None:
     assert cli.main(["claims", "--network", "fc"]) == 0
     output = capsys.readouterr().out
     assert "signs-3: the sign matters more than the value" in output
-    assert output.count("REPRODUCED: ") == 16
+    assert output.count("REPRODUCED: ") == 17
     assert "signs-fc-paper" in output
     assert output.endswith("16 reproduced; 0 not reproduced; 0 undecided\n")
     cli.main(["claims", "--network", "fc", "--verbose"])

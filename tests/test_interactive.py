@@ -74,6 +74,7 @@ _JUDGE = """([data, changes]) => {
   return JSON.stringify({ parts, verdict: dlt.verdict.combine(parts) });
 }"""
 
+BARS = ("match", "close", "far_above_chance", "far_better", "mends_far_more", "mostly")
 # As they are stated, and as a reader might drag them: onto nothing, too.
 CHANGED = {
     "stated": {},
@@ -89,6 +90,7 @@ CHANGED = {
         "close": (0.5, 20.0),
         "far_above_chance": 60.0,
         "far_better": 12.0,
+        "mends_far_more": 75.0,
         "mostly": 55.0,
         "confidence": 0.8,
     },
@@ -111,10 +113,7 @@ def test_verdicts_in_the_browser_are_the_librarys(
 ) -> None:
     limits = dataclasses.replace(THRESHOLDS, **CHANGED[changed])
     windows = {name: getattr(limits, name) for name in CHANGED["windows"]}
-    bars = {
-        name: getattr(limits, name)
-        for name in ("match", "close", "far_above_chance", "far_better", "mostly")
-    }
+    bars = {name: getattr(limits, name) for name in BARS}
     changes = {"limits": {"confidence": limits.confidence}, "windows": windows, "bars": bars}
     compared = 0
     for one in claims.CLAIMS.values():

@@ -13,6 +13,7 @@ from dltlib.claims.measures import (
     by_mean,
     criterion_mask,
     dense,
+    errors_mended,
     learned_mask,
     rescaling_gain,
     share_among_pruned,
@@ -30,7 +31,9 @@ ALL_NETWORKS = "all"  # in place of a network, for what compares networks with o
 class Claim:
     """A sentence of the paper and the comparisons that it comes down to on a network.
 
-    ``across`` says whether there is something to compare between networks too.
+    ``across`` says whether there is something to compare between networks too. ``again`` names the
+    claim of which this is a second registration, where a threshold of the first was badly made:
+    both verdicts are shown, and the first alone is counted.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Claim:
     experiments: tuple[str, ...]
     comparisons: Callable[[str], Iterator[Comparison]]
     across: bool = False
+    again: str | None = None
 
     @property
     def reading(self) -> str:
@@ -53,12 +57,14 @@ class Claim:
 CLAIMS: Registry[Claim] = Registry("claim")
 
 
-def claim(sentence: str, *experiments: str, across: bool = False) -> Callable:
+def claim(
+    sentence: str, *experiments: str, across: bool = False, again: str | None = None
+) -> Callable:
     """Register the decorated function, ``section_number``, as the claim ``section-number``."""
 
     def register(comparisons: Callable[[str], Iterator[Comparison]]) -> Callable:
         name = comparisons.__name__.replace("_", "-")
-        CLAIMS.add(Claim(name, sentence, experiments, comparisons, across))
+        CLAIMS.add(Claim(name, sentence, experiments, comparisons, across, again))
         return comparisons
 
     return register
@@ -316,6 +322,43 @@ def supermask_3(network: str) -> Iterator[Comparison]:
             criterion_mask(f"large_final_same_sign/{values}/plain"),
             "far_better",
             paper=_difference(network, f"learned mask, {short}", f"criterion mask, {short}"),
+        )
+
+
+@claim(
+    "learned masks do far better than criterion masks (registered a second time)",
+    "supermasks",
+    "learned_supermasks",
+    again="supermask-3",
+)
+def supermask_3b(network: str) -> Iterator[Comparison]:
+    """As supermask-3, but by the share of the criterion mask's errors that the learned mask does
+    not make: more than a quarter, seed by seed."""
+    # Registered on 2026-11-24, before any record of learned masks at the paper's scale, and before
+    # any of masks on convolutions wider than an eighth. Why again: the first threshold asks for 5
+    # points whatever is left to gain. Under a ceiling of 98 % (FC) a criterion mask at 93 % cannot
+    # be beaten by 5 points at all, and masks of single seeds come near it; from 24 % (the paper's
+    # Conv6) 5 points are hardly "far". Worse, where the better side stands at the ceiling, a
+    # difference in points measures how badly the criterion's mask did with that seed. A share of
+    # the errors means the same everywhere. Why a quarter: it is the share that "come close to" was
+    # registered with, so that no new number is chosen. Far better is further than close.
+    # What was known: the records at hand. By them FC passes for both kinds of values (70 and 64 %
+    # of the errors, intervals from 56 and 37 %); had the bar been a half, S.C. would be undecided.
+    # The paper's own table has 77 and 74 % on FC, 41 to 55 % on the others.
+    for values, short in (("initial", "w_i"), ("constant", "S.C.")):
+        figures = catalogue.TABLE_2[network]
+        criterion = figures[f"criterion mask, {short}"]
+        yield Comparison(
+            f"share of large_final_same_sign's errors that learned masks mend, {short}",
+            errors_mended(
+                learned_mask(f"learned/{values}/plain"),
+                criterion_mask(f"large_final_same_sign/{values}/plain"),
+            ),
+            bar="mends_far_more",
+            unit=PERCENT,
+            paper=round(
+                100 * (figures[f"learned mask, {short}"] - criterion) / (100 - criterion), 1
+            ),
         )
 
 

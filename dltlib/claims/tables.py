@@ -149,8 +149,11 @@ def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
 
 
 def count(results: Iterable[Result]) -> dict[str, int]:
-    """How often each verdict was given, in the order reproduced, not reproduced, undecided."""
-    verdicts = [result.verdict for result in results]
+    """How often each verdict was given, in the order reproduced, not reproduced, undecided.
+
+    A sentence counts once: a second registration of a claim is not counted.
+    """
+    verdicts = [result.verdict for result in results if not CLAIMS[result.claim].again]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
 
 

@@ -40,6 +40,11 @@ class Thresholds:
         20.0, "'far better than chance', which is 10 % for ten classes: above this accuracy, %"
     )
     far_better: float = _stated(5.0, "'far better' than another mask: by more than this, points")
+    mends_far_more: float = _stated(
+        25.0,
+        "'far better', registered a second time: rids the other mask of more than this share of "
+        "its errors, %",
+    )
     mostly: float = _stated(50.0, "'mostly': more than this share, %")
 
     def table(self) -> pd.DataFrame:
