@@ -36,6 +36,7 @@ from dltlib.claims.measures import (
     ticket,
     trained,
 )
+from dltlib.claims.others import GUNDA, KOSTER, SIGNED_SUPERMASKS, TAOUDI, beside
 from dltlib.claims.paper import (
     ALL_NETWORKS,
     CLAIMS,
@@ -49,7 +50,9 @@ from dltlib.claims.paper import (
     Claim,
     claim,
 )
+from dltlib.claims.readings import Reading, corrected, holds, readings, readings_of
 from dltlib.claims.statistics import (
+    FEWEST,
     NOT_REPRODUCED,
     PERCENT,
     POINTS,
@@ -66,11 +69,13 @@ from dltlib.claims.statistics import (
     interval,
 )
 from dltlib.claims.tables import (
+    FAILED,
     bracketed,
     comparisons,
     count,
     describe,
     frame,
+    in_brackets,
     table_2,
     table_2_in_words,
 )

@@ -14,6 +14,7 @@ from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 
 VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 POINTS, PERCENT, SLOPE = "points", "%", "points per halving of density"
+FEWEST = THRESHOLDS.least_seeds  # values with an interval
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Part:
-    """A comparison with its numbers and verdict; what could not be measured is NaN."""
+    """A comparison with its numbers and verdict; what could not be measured is NaN.
+
+    ``values`` are the effects of the single seeds, of which ``effect`` is the mean.
+    """
 
     name: str
     unit: str
@@ -42,10 +46,21 @@ class Part:
     low: float
     high: float
     bar: float
-    seeds: int
+    values: tuple[float, ...]
     paper: float | None
     verdict: str
     reason: str
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were compared."""
+        return len(self.values)
+
+    def ends(self) -> tuple[float, float]:
+        """The interval to be shown: a share stays within 0 to 100 %, though Student's may not."""
+        if self.unit != PERCENT or self.effect < 0:
+            return self.low, self.high
+        return max(self.low, 0.0), min(self.high, 100.0)
 
 
 @dataclass(frozen=True)
@@ -75,13 +90,14 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
 
     For differences paired by seed this is the paired t interval. It takes the values for normally
     distributed, and with few seeds it is wide: 1.24 standard deviations to either side of the
-    mean for five, 2.5 for three; one value has none (its ends are NaN).
+    mean for five, 2.5 for three. Fewer have none (its ends are NaN): of two, which would reach
+    over nine deviations, a page says more by showing both.
     """
     from scipy import stats
 
     sample = np.asarray(list(values), dtype=float)
     mean = float(sample.mean()) if len(sample) else math.nan
-    if len(sample) < 2:
+    if len(sample) < FEWEST:
         return Interval(mean, math.nan, math.nan)
     error = float(stats.sem(sample))
     if error == 0:  # Student's distribution has no interval of no width
@@ -116,7 +132,7 @@ def compare(comparison: Comparison, evidence: Evidence) -> Part:
         low=low,
         high=high,
         bar=bar,
-        seeds=len(values),
+        values=tuple(map(float, values)),
         paper=comparison.paper,
         verdict=verdict,
         reason=reason or why,

@@ -10,8 +10,10 @@ from dltlib import catalogue
 from dltlib.claims.evidence import Evidence
 from dltlib.claims.judging import NETWORKS, Shelf
 from dltlib.claims.paper import CLAIMS, OUR_TABLE_2
-from dltlib.claims.statistics import PERCENT, VERDICTS, Comparison, Part, Result, compare
+from dltlib.claims.statistics import FEWEST, PERCENT, VERDICTS, Comparison, Part, Result, compare
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+
+FAILED = "†"
 
 
 def frame(results: Sequence[Result], verbose: bool = False) -> pd.DataFrame:
@@ -44,6 +46,13 @@ def frame(results: Sequence[Result], verbose: bool = False) -> pd.DataFrame:
     )
 
 
+def in_brackets(part: Part, decimals: int = 2) -> str:
+    """A comparison's effect and interval as a table shows it; of one or two seeds, each one's."""
+    if 0 < part.seeds < FEWEST:
+        return " and ".join(bracketed(value, math.nan, math.nan, decimals) for value in part.values)
+    return bracketed(part.effect, *part.ends(), decimals)
+
+
 def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
     """An interval as a table shows it; empty for a mean that is no number.
 
@@ -72,7 +81,7 @@ def comparisons(results: Sequence[Result]) -> pd.DataFrame:
     rows = [
         {
             "claim": result.claim,
-            "effect": bracketed(part.effect, part.low, part.high),
+            "effect": in_brackets(part),
             "threshold": bracketed(part.bar, math.nan, math.nan),
         }
         | ({"paper": _figure(part)} if any(part.paper is not None for _, part in parts) else {})
@@ -92,8 +101,9 @@ def table_2(
     """The paper's table 2 beside ours, one row for each network and column of it.
 
     Columns: network, column, paper, ours, low, high (all in percent; NaN where there is no
-    record), seeds, preset. Criterion masks are large_final_same_sign, the paper's best, at the
-    density that validation accuracy chooses; records are chosen as `scorecard` does.
+    record), seeds, shown (ours in words), preset. Criterion masks are large_final_same_sign, the
+    paper's best, at the density that validation accuracy chooses; records are chosen as
+    `scorecard` does.
     """
     shelf = Shelf(directory)
     rows = []
@@ -106,21 +116,25 @@ def table_2(
                 Comparison(column, OUR_TABLE_2[column], unit=PERCENT),
                 Evidence(evidence, network, Thresholds(confidence=confidence)),
             )
-            ours = (part.effect, part.low, part.high, part.seeds)
+            ours = (part.effect, *part.ends(), part.seeds, in_brackets(part, 1))
             rows.append((network, column, paper, *ours, chosen))
-    names = ["network", "column", "paper", "ours", "low", "high", "seeds", "preset"]
+    names = ["network", "column", "paper", "ours", "low", "high", "seeds", "shown", "preset"]
     return pd.DataFrame(rows, columns=names)
 
 
 def table_2_in_words(table: pd.DataFrame) -> pd.DataFrame:
     """`table_2` as the paper prints it, for a page: a row for each of its columns, and for each
-    network that was measured the paper's figure and ours, "mean ± half width of the interval"."""
+    network that was measured the paper's figure and ours with its interval.
+
+    A learned mask that ends no further above chance than "far better" asks for is marked `FAILED`:
+    it did not learn, and what it reached is no measure of the method.
+    """
     measured = table[table["network"].isin(table["network"][table["ours"].notna()])]
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in measured.itertuples():
-        ours = "" if math.isnan(row.ours) else f"{row.ours:.1f}"
-        if not math.isnan(row.high):
-            ours += f" ± {row.high - row.ours:.1f}"
+        ours = row.shown
+        if row.column.startswith("learned") and row.ours < THRESHOLDS.far_above_chance:
+            ours = f"{ours} {FAILED}"
         cells.setdefault((row.network, "paper"), {})[row.column] = f"{row.paper:.1f}"
         cells.setdefault((row.network, "ours"), {})[row.column] = ours
     return pd.DataFrame(cells)

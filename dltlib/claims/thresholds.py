@@ -27,9 +27,7 @@ class Thresholds:
         (0.2, 0.85), "densities called moderate pruning"
     )
     high_pruning: tuple[float, float] = _stated((0.01, 0.1), "densities called high pruning")
-    any_pruning: tuple[float, float] = _stated(
-        (0.01, 0.85), "densities of claims that name none; below, most networks fall to chance"
-    )
+    any_pruning: tuple[float, float] = _stated((0.01, 0.85), "densities of claims that name none")
     match: tuple[float, float] = _stated(
         (0.1, 1.0), "margin of 'reach', 'as well as', 'match': share of the error, most points"
     )

@@ -21,8 +21,8 @@ def distances(results: Sequence[claims.Result]) -> pd.DataFrame:
     """How far every comparison of the claims lies above its threshold, where it was measured.
 
     Columns: claim, network, comparison, weakest (whether it is the one that stands for the claim),
-    verdict, and distance, low, high and paper (its figure; NaN where there is none), all less the
-    threshold.
+    verdict, and distance, low, high, paper (its figure; NaN where there is none) and values (one
+    for each seed), all less the threshold.
     """
     rows = [
         {
@@ -32,9 +32,10 @@ def distances(results: Sequence[claims.Result]) -> pd.DataFrame:
             "weakest": part is result.weakest,
             "verdict": part.verdict,
             "distance": part.effect - part.bar,
-            "low": part.low - part.bar,
-            "high": part.high - part.bar,
+            "low": part.ends()[0] - part.bar,
+            "high": part.ends()[1] - part.bar,
             "paper": math.nan if part.paper is None else part.paper - part.bar,
+            "values": [value - part.bar for value in part.values],
         }
         for result in results
         for part in result.parts
@@ -50,6 +51,7 @@ def distances(results: Sequence[claims.Result]) -> pd.DataFrame:
         "low",
         "high",
         "paper",
+        "values",
     ]
     return pd.DataFrame(rows, columns=columns)
 
@@ -58,9 +60,10 @@ def distances(results: Sequence[claims.Result]) -> pd.DataFrame:
 def scorecard(results: Sequence[claims.Result]) -> Figure:
     """A forest plot: for each claim and network, how far its effect lies from the threshold.
 
-    A dot with its interval is the comparison that decides the verdict, small pale dots are the
-    claim's others, a diamond the paper's figure for one of these. An interval wholly to the right
-    of the line means reproduced, wholly to the left not reproduced.
+    A dot with its interval is the comparison that decides the verdict, a diamond the paper's figure
+    for the same comparison, small pale dots are the claim's others. An interval wholly to the right
+    of the line means reproduced, wholly to the left not reproduced. Where fewer than three seeds
+    were compared there is no interval: crosses are the single seeds, and the claim is undecided.
     """
     names = list(dict.fromkeys(result.claim for result in results))
     known = distances(results)
@@ -77,6 +80,8 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     ax.axvline(0, color=BLACK, linewidth=1.2, zorder=1)
     for network in networks:
         ax.plot([], [], "o", color=NETWORK_COLORS[network], label=NETWORK_NAMES[network])
+    if any(len(values) < claims.FEWEST for values in known["values"]):
+        ax.plot([], [], "x", color=GREY, label="single seeds, fewer than three")
     ax.plot([], [], "D", color=GREY, markerfacecolor="none", label="the paper's figure")
     ax.set_xscale("symlog", linthresh=1, linscale=0.6)
     reach = known[["low", "high", "distance", "paper"]].abs().max(axis=None) if len(known) else 1
@@ -96,13 +101,9 @@ def _draw_distance(ax: Axes, rows: pd.DataFrame, height: float, color: str) -> N
     others, weakest = rows[~rows["weakest"]], rows[rows["weakest"]]
     ax.plot(others["distance"], [height] * len(others), ".", color=color, alpha=0.35, markersize=5)
     for row in weakest.itertuples():
-        ax.plot([row.low, row.high], [height, height], color=color, linewidth=1.8)
-    ax.plot(weakest["distance"], [height] * len(weakest), "o", color=color, markersize=5.5)
-    ax.plot(
-        rows["paper"],
-        [height] * len(rows),
-        "D",
-        color=color,
-        markerfacecolor="none",
-        markersize=5.5,
-    )
+        if len(row.values) < claims.FEWEST:
+            ax.plot(row.values, [height] * len(row.values), "x", color=color, markersize=5.5)
+        else:
+            ax.plot([row.low, row.high], [height, height], color=color, linewidth=1.8)
+            ax.plot(row.distance, height, "o", color=color, markersize=5.5)
+        ax.plot(row.paper, height, "D", color=color, markerfacecolor="none", markersize=7)

@@ -62,12 +62,12 @@ dlt.verdict = (() => {
 
   const quantiles = new Map();
 
-  /** Mean and Student's interval of independent values; the ends are NaN for fewer than two. */
+  /** Mean and Student's interval of independent values; the ends are NaN for fewer than three. */
   function interval(values, confidence = 0.95) {
     const count = values.length;
     if (count === 0) return { mean: NaN, low: NaN, high: NaN };
     const mean = values.reduce((sum, value) => sum + value, 0) / count;
-    if (count < 2) return { mean, low: NaN, high: NaN };
+    if (count < 3) return { mean, low: NaN, high: NaN };
     const key = `${confidence}/${count}`;
     if (!quantiles.has(key)) quantiles.set(key, studentQuantile((1 + confidence) / 2, count - 1));
     const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);

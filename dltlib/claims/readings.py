@@ -1,0 +1,132 @@
+"""Other readings of the same records: what becomes of a verdict where a choice had been another.
+
+A verdict rests on choices that were fixed beforehand and might have been others: where the window
+of densities ends, which of two accuracies is read, how wide a margin is. Each is changed alone, the
+others staying as they are stated; a change that moves none of a claim's numbers is no reading of
+it (no margin where there is none, no window that the record does not reach).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dltlib import records
+from dltlib.claims.evidence import Evidence
+from dltlib.claims.judging import judge
+from dltlib.claims.paper import CLAIMS
+from dltlib.claims.statistics import Part, Result, combine, compare
+from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+from dltlib.records import Record
+
+STATED = "as stated"
+WINDOW_ENDS = (0.005, 0.02)  # densities, in place of those windows' end that reach 1 %
+MARGINS = {"margins halved": 0.5, "margins doubled": 2.0}
+CHANCE = 10.0  # %, from which "far better than chance" is measured
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read otherwise, and the verdict that it gives."""
+
+    change: str
+    verdict: str
+
+
+def readings(
+    name: str,
+    evidence: Mapping[tuple[str, str], Record],
+    network: str = "fc",
+    limits: Thresholds = THRESHOLDS,
+) -> tuple[Reading, ...]:
+    """The verdict on a claim as it is stated, then by every other reading that concerns it."""
+    known = Evidence(evidence, network, limits)
+    final = {key: _final(record) for key, record in evidence.items()}
+    changed = {STATED: known}
+    for end in WINDOW_ENDS:
+        changed[f"densities down to {100 * end:g} %"] = _replaced(known, _windows(limits, end))
+    changed["accuracy after the last iteration"] = Evidence(final, network, limits)
+    for words, factor in MARGINS.items():
+        changed[words] = _replaced(known, _margins(limits, factor))
+    result: list[Reading] = []
+    stated: list[tuple[str, ...]] = []
+    for words, read in changed.items():
+        parts = [compare(one, read) for one in CLAIMS.find(name).comparisons(network)]
+        numbers = _numbers(parts)
+        stated = stated or numbers
+        if words == STATED or numbers != stated:
+            result.append(Reading(words, combine(parts)[0]))
+    return tuple(result)
+
+
+def readings_of(result: Result, directory: Path | None = None) -> tuple[Reading, ...]:
+    """The readings of a verdict by the records that it rests on, from ``directory``."""
+    return readings(result.claim, _evidence(result, directory), result.network)
+
+
+def holds(given: Sequence[Reading]) -> str:
+    """In how many readings a verdict is the stated one.
+
+    >>> holds([Reading("as stated", "reproduced"), Reading("margins halved", "undecided")])
+    'holds in 1 of 2 readings'
+    """
+    if len(given) == 1:
+        return "no other reading changes its numbers"
+    same = sum(reading.verdict == given[0].verdict for reading in given)
+    return f"holds in {same} of {len(given)} readings"
+
+
+def corrected(result: Result, directory: Path | None = None) -> Result:
+    """The verdict where the intervals of a claim's comparisons hold all at once (Bonferroni).
+
+    Each of its m comparisons then has an interval of confidence 1 - (1 - c) / m.
+    """
+    confidence = 1 - (1 - THRESHOLDS.confidence) / len(result.parts)
+    limits = dataclasses.replace(THRESHOLDS, confidence=confidence)
+    return judge(result.claim, _evidence(result, directory), result.network, limits)
+
+
+def _evidence(result: Result, directory: Path | None) -> dict[tuple[str, str], Record]:
+    read = [records.read(name, directory) for name in result.records]
+    return {(one.plan["experiment"], one.plan["network"]): one for one in read}
+
+
+def _replaced(known: Evidence, limits: Thresholds) -> Evidence:
+    """The same evidence, which has the arms that were read already, by other limits."""
+    return dataclasses.replace(known, limits=limits)
+
+
+def _windows(limits: Thresholds, end: float) -> Thresholds:
+    least = limits.any_pruning[0]
+    ending = {
+        one.name: (end, getattr(limits, one.name)[1])
+        for one in dataclasses.fields(limits)
+        if one.name.endswith("pruning") and getattr(limits, one.name)[0] == least
+    }
+    return dataclasses.replace(limits, **ending)
+
+
+def _margins(limits: Thresholds, factor: float) -> Thresholds:
+    """A half is a half: ``mostly`` is no margin."""
+    return dataclasses.replace(
+        limits,
+        match=tuple(factor * end for end in limits.match),
+        close=tuple(factor * end for end in limits.close),
+        far_above_chance=CHANCE + factor * (limits.far_above_chance - CHANCE),
+        far_better=factor * limits.far_better,
+        mends_far_more=factor * limits.mends_far_more,
+    )
+
+
+def _final(record: Record) -> Record:
+    """A record in which the accuracy after the last iteration stands for that at early stopping."""
+    table = record.table
+    if "final_test_accuracy" in table:
+        last = table["final_test_accuracy"].fillna(table["test_accuracy"])  # no training, no end
+        table = table.assign(test_accuracy=last)
+    return dataclasses.replace(record, table=table)
+
+
+def _numbers(parts: Sequence[Part]) -> list[tuple[str, ...]]:
+    """As words, in which one missing number is like another."""
+    return [tuple(map(str, (part.effect, part.low, part.high, part.bar))) for part in parts]
