@@ -156,7 +156,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
 
 
 def _read_to_the_end(page: Any) -> set[str]:
-    """The text of every Markdown cell, scrolled past as a reader does: Lab renders those in view."""
+    """Every Markdown cell's text, scrolled past as a reader does: Lab renders what is in view."""
     notebook = page.locator(".jp-WindowedPanel-outer:has(.jp-MarkdownCell)").first
     position = "panel => [panel.scrollTop, panel.scrollHeight - panel.clientHeight]"
     seen: set[str] = set()
