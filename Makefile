@@ -39,9 +39,10 @@ stale: $(INSTALLED) ## say which notebooks are behind their text, records or lib
 
 test: lint unit nbval ## run every check: style, unit and page tests, and the book against itself
 
-lint: $(INSTALLED) ## look for mistakes and for style (ruff)
+lint: $(INSTALLED) ## look for mistakes, style (ruff) and types (mypy)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: $(INSTALLED) ## let ruff format the code
 	$(BIN)/ruff check --fix-only .
@@ -75,5 +76,5 @@ release: $(INSTALLED) ## gather wheel, site and notes of a release: make release
 	$(BIN)/python tools/release.py $(TAG)
 
 clean: ## delete what was built; the environment, runs and data stay
-	rm -rf _build build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf _build build .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

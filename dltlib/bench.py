@@ -49,11 +49,11 @@ from dltlib import (
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset, Split
 from dltlib.errors import UserError
-from dltlib.history import Past
+from dltlib.history import Masks, Past, Weights
 from dltlib.kinds import learned_masks
 from dltlib.kinds import tickets as ticket_kind
 from dltlib.networks import Network
-from dltlib.training import Masks, Settings, Weights
+from dltlib.settings import Settings
 
 ROUNDS = (0, 4, 7, 10, 15, 21)  # densities 1, 0.41, 0.21, 0.11, 0.04 and 0.01
 MORE_ROUNDS = (2, 24)  # for the cost of a whole experiment of `LAST_ROUND` rounds
@@ -186,11 +186,12 @@ def plain_loop(
     ``images`` are floating-point numbers already. Pruned weights stay at zero because their
     gradients are masked; a dense network's loop has no masks. ``optimizer_options`` are Adam's.
     """
-    module = plain_module(network, weights).to(images.device, memory_format=memory_format)
+    module = plain_module(network, weights)
+    module.to(images.device, memory_format=memory_format)  # type: ignore[call-overload]  # torch's
     optimizer = torch.optim.Adam(
         module.parameters(), lr=settings.learning_rate, **optimizer_options
     )
-    layers = [layer for layer in module if hasattr(layer, "weight")]
+    layers = [part for part in module if isinstance(part, nn.Conv2d | nn.Linear)]
     pruned = [
         (layer.weight, _as_module(mask[0]).to(images.dtype))
         for layer, mask in zip(layers, masks, strict=True)
@@ -206,7 +207,7 @@ def plain_loop(
                 loss = F.cross_entropy(module(batch), labels[indices])
                 loss.backward()
             for weight, mask in pruned:
-                weight.grad.mul_(mask)
+                weight.grad.mul_(mask)  # type: ignore[union-attr]  # backward() has made it
             optimizer.step()
         _wait(images.device)
         return module
@@ -224,13 +225,14 @@ def plain_module(network: Network, weights: Weights) -> nn.Sequential:
         depth = channels
     layers.append(nn.Flatten())
     for layer in network.layers[len(network.channels) :]:
-        layers += [nn.Linear(*layer.shape), nn.ReLU()]
+        inputs, outputs = layer.shape
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     module = nn.Sequential(*layers[:-1]).to(weights[0].dtype)
     with torch.no_grad():
-        weighted = [layer for layer in module if hasattr(layer, "weight")]
-        for layer, weight in zip(weighted, weights, strict=True):
-            layer.weight.copy_(_as_module(weight[0]))
-            layer.bias.zero_()
+        weighted = [part for part in module if isinstance(part, nn.Conv2d | nn.Linear)]
+        for part, weight in zip(weighted, weights, strict=True):
+            part.weight.copy_(_as_module(weight[0]))
+            nn.init.zeros_(part.bias)  # type: ignore[arg-type]  # they all have one
     return module
 
 
@@ -632,8 +634,8 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
     dataset = dataset.with_train_images(size.slice_images)
     looks: list[tuple[int, int, float]] = []  # round, replica-iterations, when
 
-    def look(done: int, accuracy: float, round_: int) -> None:
-        looks.append((round_, done, time.perf_counter()))
+    def look(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+        looks.append((round_, iterations, time.perf_counter()))
 
     path = directory / "slice.safetensors"
     checkpoint = Checkpoint(path, plan.hash(), plan.replicas())
@@ -937,7 +939,8 @@ def experiment_costs(bench: Bench, rounds: int = LAST_ROUND) -> dict[str, float]
 def programme_hours(bench: Bench, seeds: int = SEEDS, epochs: int = EPOCHS) -> float:
     """Hours for all arms of criteria, signs and zeros, projected from the slice measured."""
     part = bench.facts["slice"]
-    return seeds * (epochs * sum(part["epoch_seconds"]) + sum(part["other_seconds"])) / 3600
+    seconds = seeds * (epochs * sum(part["epoch_seconds"]) + sum(part["other_seconds"]))
+    return float(seconds) / 3600
 
 
 def describe(bench: Bench) -> list[str]:

@@ -135,6 +135,6 @@ class Checkpoint:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     try:
-        safetensors.torch.save_file(tensors, path, metadata={"state": json.dumps(state)})
+        safetensors.torch.save_file(dict(tensors), path, metadata={"state": json.dumps(state)})
     except safetensors.SafetensorError as error:  # it wraps the system's, e.g. of a full disk
         raise OSError(str(error)) from error

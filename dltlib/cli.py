@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn, get_args, get_type_hints
 
 from dltlib import __version__, book, catalogue, plans
@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _choice(names: Sequence[str] | dict) -> str:
+def _choice(names: Iterable[str]) -> str:
     """ "a, b or c"."""
     *most, last = names
     return f"{', '.join(most)} or {last}"

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dltlib import experiments, files, paths, processor, runs
 from dltlib.checkpoints import Checkpoint
@@ -21,6 +21,12 @@ from dltlib.errors import UserError
 from dltlib.fingerprints import Fingerprint
 from dltlib.kinds import Progress
 from dltlib.plans import Plan, Replica
+
+if TYPE_CHECKING:
+    import distributed
+    import torch
+
+    from dltlib.datasets import Dataset
 
 
 @contextmanager
@@ -93,10 +99,8 @@ def run(
         for future in waiting:
             done = future.result()
             devices.add(done.device)
-            path = parts[done.replicas].path
-            files.replace_file(
-                path, lambda temporary, state=done.checkpoint: temporary.write_bytes(state)
-            )
+            path = runs.shard_path(plan, done.replicas)
+            files.replace_file(path, functools.partial(Path.write_bytes, data=done.checkpoint))
             checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash())
             if progress:
                 progress(done.iterations, done.accuracy, checkpoint.round)
@@ -107,7 +111,7 @@ def run(
     return runs.gather(under_way, f"{threads} Dask threads on {where}")
 
 
-def _refuse_shared_gpus(client, device: str) -> None:
+def _refuse_shared_gpus(client: "distributed.Client", device: str) -> None:
     """A process captures one CUDA graph at a time, so a worker with a GPU has one thread."""
     if device == "cpu":
         return
@@ -123,15 +127,17 @@ def _refuse_shared_gpus(client, device: str) -> None:
         )
 
 
-def _gpu_and_threads(dask_worker) -> tuple[bool, int]:
+def _gpu_and_threads(dask_worker: Any) -> tuple[bool, int]:
     import torch
 
     return torch.cuda.is_available(), dask_worker.state.nthreads
 
 
-def _submit(client, plan: Plan, checkpoint: Checkpoint, device: str):
+def _submit(
+    client: "distributed.Client", plan: Plan, checkpoint: Checkpoint, device: str
+) -> "distributed.Future[Advance]":
     path, origins = checkpoint.path, checkpoint.origins
-    state = path.read_bytes() if path.exists() else None
+    state = path.read_bytes() if path and path.exists() else None
     # Not pure: a shard that is run again with --force must not be answered from memory.
     return client.submit(advance, plan, checkpoint.replicas, origins, state, device, pure=False)
 
@@ -146,7 +152,7 @@ class Advance(NamedTuple):
     accuracy: float  # the last mean on the validation split
 
 
-def _device(name: str):
+def _device(name: str) -> "torch.device":
     import torch
 
     if name == "auto":
@@ -155,7 +161,7 @@ def _device(name: str):
     return torch.device(name)
 
 
-def fingerprint(plan: Plan, device: str) -> dict:
+def fingerprint(plan: Plan, device: str) -> dict[str, Any]:
     """On a worker: what decides the numbers there."""
     from dltlib import fingerprints
 
@@ -168,7 +174,7 @@ def fingerprint(plan: Plan, device: str) -> dict:
 def advance(
     plan: Plan,
     replicas: list[Replica],
-    origins: list[dict],
+    origins: list[dict[str, Any]],
     state: bytes | None,
     device: str,
 ) -> Advance:
@@ -203,7 +209,7 @@ def advance(
 
 
 @functools.lru_cache(maxsize=1)
-def _dataset(name: str, directory: Path, train_images: int | None):
+def _dataset(name: str, directory: Path, train_images: int | None) -> "Dataset":
     """A worker loads its data once, not every round."""
     from dltlib import datasets
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -150,7 +151,7 @@ def _split(name: str, train: Split, test: Split) -> Dataset:
     )
 
 
-def _torchvision_class(name: str) -> Callable:
+def _torchvision_class(name: str) -> Any:
     import torchvision
 
     return {

@@ -54,7 +54,7 @@ def repository(root: Path | None = None) -> str | None:
     if not path.exists():  # the library is installed, not checked out
         return None
     urls = tomllib.loads(path.read_text(encoding="utf-8"))["project"].get("urls", {})
-    address = urls.get("Repository")
+    address: str | None = urls.get("Repository")
     if address is not None and not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+", address):
         raise UserError(f"{address}: write https://github.com/NAME/REPOSITORY")
     return address
@@ -90,8 +90,8 @@ def install_missing() -> list[str]:
         with tempfile.TemporaryDirectory() as folder:
             constraints = Path(folder) / "constraints.txt"
             constraints.write_text("\n".join(_versions()), encoding="utf-8")
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", constraints]
-            subprocess.run([*pip, *wanted], check=True)
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint"]
+            subprocess.run([*pip, str(constraints), *wanted], check=True)
         importlib.invalidate_caches()  # the kernel runs on, and imports them next
     return wanted
 

@@ -163,8 +163,8 @@ def forward(
         return _forward_together(network, weights, biases, images)
     if replicas == 1:
         # A CPU trains replica by replica; the gradient of unbind would be a copy.
-        parameters = ([value.squeeze(0) for value in values] for values in (weights, biases))
-        return _forward_one(network, *parameters, images[0])[None]
+        weight, bias = ([value.squeeze(0) for value in values] for values in (weights, biases))
+        return _forward_one(network, weight, bias, images[0])[None]
     replica_weights = zip(*(weight.unbind() for weight in weights), strict=True)
     replica_biases = zip(*(bias.unbind() for bias in biases), strict=True)
     return torch.stack(

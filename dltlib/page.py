@@ -200,7 +200,8 @@ def handle_mime(renderer: Any, data: Any, inline: bool) -> list[Any] | None:
         for image in renderer.render_image(data):
             image["alt"] = described["alt"]
             parser.current_node.append(image)
-    return holder.children
+    children: list[Any] = holder.children
+    return children
 
 
 def _one_line(text: str) -> str:

@@ -33,7 +33,7 @@ class Plan:
     network: str
     preset: str
     dataset: str = _option(f"data set: {', '.join(catalogue.DATASETS)}")
-    arms: tuple[str, ...]
+    arms: tuple[str, ...]  # type: ignore[misc]  # the options before it have no default either
     seeds: int = _option("number of seeds, from 0")
     rounds: int = _option("pruning rounds after the dense training")
     epochs: int = _option("epochs of each training")
@@ -95,7 +95,8 @@ class Plan:
 
     def keep_rate(self, role: str) -> float:
         """The share kept each round in layers of that role."""
-        return getattr(self, f"keep_{role}")
+        rate: float = getattr(self, f"keep_{role}")
+        return rate
 
     def keep_fraction(self, role: str, round_: int) -> float:
         """The share kept after so many rounds in layers of that role."""

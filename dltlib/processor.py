@@ -5,6 +5,7 @@ fixes it in its code, for processors that multiply and add at once.
 """
 
 import platform
+from collections.abc import Mapping
 
 import torch
 
@@ -22,13 +23,14 @@ def _kernel_vectors() -> str:
     from numba import config
 
     features = binding.get_host_cpu_features()
-    if config.CPU_FEATURES is not None:  # the user's word for numba
-        features = {name: f"+{name}" in config.CPU_FEATURES.split(",") for name in features}
+    asked = vars(config)["CPU_FEATURES"]  # which numba sets at run time, and declares nowhere
+    if asked is not None:  # the user's word for numba
+        features = {name: f"+{name}" in asked.split(",") for name in features}
     bits = 512 if features.get("avx512f") else 256 if features.get("avx2") else 128
     return f"{bits} bits, {'fused' if features.get('fma') else 'not fused'}"
 
 
-def in_words(facts: dict[str, str]) -> str:
+def in_words(facts: Mapping[str, str]) -> str:
     """`kind` for a caption.
 
     >>> in_words({"torch": "AVX2", "kernel": "256 bits, fused"})

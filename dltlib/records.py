@@ -61,12 +61,13 @@ class Record:
         """The file's, without its suffix."""
         plan = self.plan
         short = f"{plan['experiment']}-{plan['network']}-{plan['preset']}"
-        return self.manifest.get("name", short)  # older records do not say
+        return str(self.manifest.get("name", short))  # older records do not say
 
     @property
     def plan(self) -> dict[str, Any]:
         """The full configuration that was run."""
-        return self.manifest["plan"]
+        plan: dict[str, Any] = self.manifest["plan"]
+        return plan
 
     def scale(self) -> str:
         """Network and data, and what of them is reduced: "conv2/cifar10, width 0.125, ..."."""
@@ -164,7 +165,7 @@ def read(name: str, directory: Path | None = None) -> Record:
     try:
         manifest = json.loads(manifest_path.read_text())
         checksum, plan = manifest["sha256"], manifest["plan"]
-        names = _names(plan)  # older manifests do not say which
+        names: Sequence[str] = _names(plan)  # older manifests do not say which
         names = (manifest["name"],) if "name" in manifest else names
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"the manifest {manifest_path} is damaged: {remedy}") from error
@@ -242,7 +243,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _write_arrays(directory: Path, name: str, arrays: Mapping[str, Tensor]) -> Path:
     """Keep small arrays (weight samples, packed masks) beside the table, as ``NAME.npz``."""
     target = directory / f"{name}.npz"
-    values = {key: value.numpy() for key, value in sorted(arrays.items())}
+    values: dict[str, Any] = {key: value.numpy() for key, value in sorted(arrays.items())}
 
     def save(temporary: Path) -> None:
         with temporary.open("wb") as file:

@@ -390,7 +390,8 @@ def is_finished(plan: Plan) -> bool:
 def gather(under_way: Run, device: str) -> Path:
     """Write the record of a plan from its finished shards, then drop the plan's checkpoints."""
     plan, parts = under_way.plan, under_way.checkpoints
-    rows = [row for part in [*under_way.reused, *parts] for row in part.rows]
+    rows = [row for earlier in under_way.reused for row in earlier.rows]
+    rows += [row for part in parts for row in part.rows]
     # Shards that share a seed both know its dense network: one row of it is enough.
     unique = {tuple(row[column] for column in records.KEY): row for row in rows}
     keepsakes: dict[str, Tensor] = {}

@@ -23,8 +23,9 @@ from torch import Tensor
 from dltlib import actions, catalogue, networks, parallel, randomness, training
 from dltlib.datasets import Dataset, Split
 from dltlib.errors import UserError
+from dltlib.history import Masks, Weights
 from dltlib.networks import Layer, Network
-from dltlib.training import Masks, Settings, Weights
+from dltlib.settings import Settings
 
 MOMENTUM = 0.9
 SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
@@ -82,7 +83,7 @@ class Learner:
     """R replicas' mask scores and momentum, learned side by side. Everything is ``[replica, ...]``.
 
     ``values`` are the frozen weights, ``rescaled`` says which replicas use dynamic weight
-    rescaling, ``identity`` which take the gradient straight through to m (default: none), and
+    rescaling, ``identity`` which take the gradient straight through to m, and
     ``seeds`` names their randomness. ``step`` counts the updates so far; with
     ``scores`` and ``momentum`` it is all that a checkpoint needs, since a sampled mask is a
     function of (seed, layer, weight, step) alone.
@@ -94,8 +95,8 @@ class Learner:
     seeds: Sequence[int]
     scores: Weights
     momentum: Weights
+    identity: Bool[Tensor, " replica"]
     step: int = 0
-    identity: Bool[Tensor, " replica"] | None = None
 
     @classmethod
     def start(
@@ -108,7 +109,9 @@ class Learner:
     ) -> "Learner":
         """Scores at 0: every weight is kept with probability one half."""
         scores, momentum = ([torch.zeros_like(value) for value in values] for _ in range(2))
-        return cls(network, values, rescaled, seeds, scores, momentum, identity=identity)
+        if identity is None:
+            identity = torch.zeros_like(rescaled)
+        return cls(network, values, rescaled, seeds, scores, momentum, identity)
 
     @classmethod
     def of_variants(
@@ -124,7 +127,9 @@ class Learner:
         `catalogue.MASK_VALUES`, scaling of `catalogue.MASK_SCALINGS`; others raise
         `UserError`.
         """
-        choices = catalogue.LEARNED_SOURCES, catalogue.MASK_VALUES, catalogue.MASK_SCALINGS
+        choices: list[tuple[str, ...]] = [
+            catalogue.LEARNED_SOURCES, catalogue.MASK_VALUES, catalogue.MASK_SCALINGS,
+        ]  # fmt: skip
         for variant in variants:
             if tuple(variant) not in itertools.product(*choices):
                 raise UserError(
@@ -152,8 +157,6 @@ class Learner:
 
     def __post_init__(self) -> None:
         device = self.values[0].device
-        if self.identity is None:
-            self.identity = torch.zeros(len(self.seeds), dtype=torch.bool, device=device)
         self.keys = [
             torch.stack(
                 [randomness.stream(layer.shape, seed, "mask", layer.name) for seed in self.seeds]
@@ -219,8 +222,8 @@ class Learner:
                 for parts in zip(self.keys, self.values, self.scores, self.momentum, strict=True)
             ]
             rule = passes.Rule(
-                rescaled=self.rescaled[replica].item(),
-                identity=self.identity[replica].item(),
+                rescaled=bool(self.rescaled[replica]),
+                identity=bool(self.identity[replica]),
                 momentum=MOMENTUM,
                 rate=settings.learning_rate,
             )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -343,7 +343,7 @@ class TorchStep:
             losses.sum().backward()  # the sum leaves every replica's gradient its own
         for leaf, pruned in zip(group.leaves[:layers], group.pruned, strict=True):
             if pruned is not None:  # filled, not multiplied: a diverged gradient times 0 is nan
-                leaf.grad.masked_fill_(pruned, 0.0)
+                leaf.grad.masked_fill_(pruned, 0.0)  # type: ignore[union-attr]  # it has one
         group.optimizer.step()
         self.loss[group.replicas] += losses.detach()
 
@@ -404,7 +404,7 @@ def precision_of(name: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    backends = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn)
     before = [backend.allow_tf32 for backend in backends]
     try:
         for backend in backends:

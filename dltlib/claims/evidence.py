@@ -56,7 +56,7 @@ class Evidence:
         low, high = getattr(self.limits, name)
         density = self.grid(experiment, arm, "density").mean() / 100
         density = density[density.index > 0]
-        rounds = density.index[density.between(low, high)].tolist()
+        rounds: list[int] = density.index[density.between(low, high)].tolist()
         if len(rounds) < self.limits.least_rounds:
             reached = f"{density.min():.2g}" if len(density) else "1 (never pruned)"
             raise Undecided(

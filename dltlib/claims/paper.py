@@ -24,6 +24,7 @@ from dltlib.claims.measures import (
 from dltlib.claims.statistics import PERCENT, SLOPE, Comparison
 from dltlib.registry import Registry
 
+Comparisons = Callable[[str], Iterator[Comparison]]  # of a claim, on a network
 ALL_NETWORKS = "all"  # in place of a network, for what compares networks with one another
 
 
@@ -39,7 +40,7 @@ class Claim:
     name: str
     sentence: str
     experiments: tuple[str, ...]
-    comparisons: Callable[[str], Iterator[Comparison]]
+    comparisons: Comparisons
     across: bool = False
     again: str | None = None
 
@@ -59,10 +60,10 @@ CLAIMS: Registry[Claim] = Registry("claim")
 
 def claim(
     sentence: str, *experiments: str, across: bool = False, again: str | None = None
-) -> Callable:
+) -> Callable[[Comparisons], Comparisons]:
     """Register the decorated function, ``section_number``, as the claim ``section-number``."""
 
-    def register(comparisons: Callable[[str], Iterator[Comparison]]) -> Callable:
+    def register(comparisons: Comparisons) -> Comparisons:
         name = comparisons.__name__.replace("_", "-")
         CLAIMS.add(Claim(name, sentence, experiments, comparisons, across, again))
         return comparisons

@@ -61,10 +61,10 @@ def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
     """
     if math.isnan(mean):
         return ""
-    mean, low, high = (
+    middle, left, right = (
         f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}") for value in (mean, low, high)
     )
-    return mean if low == "nan" else f"{mean} [{low}, {high}]"
+    return middle if math.isnan(low) else f"{middle} [{left}, {right}]"
 
 
 def _figure(part: Part) -> str:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
 
-def _stated(default: object, meaning: str) -> "dataclasses.Field":
+def _stated(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})
 
 

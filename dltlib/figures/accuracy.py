@@ -11,6 +11,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from dltlib import claims
 from dltlib.errors import UserError
@@ -230,7 +231,7 @@ def draw_dense(ax: Axes, baseline: claims.Interval, label: str = "dense network"
 def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
     """A log axis of percentages that falls from left (dense) to right (sparse)."""
     ax.set_xscale("log")
-    low = min((line.get_xdata().min() for line in _data_lines(ax)), default=1.0)
+    low = min((np.asarray(line.get_xdata()).min() for line in _data_lines(ax)), default=1.0)
     ticks = [tick for tick in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if tick >= 0.9 * low]
     ax.set_xlim(105, low * 0.95)
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -255,14 +256,14 @@ def finish_panels(
     legend_below(figure, axes, columns)
 
 
-def _data_lines(ax: Axes) -> list:
-    return [line for line in ax.get_lines() if len(line.get_xdata()) > 2]
+def _data_lines(ax: Axes) -> list[Line2D]:
+    return [line for line in ax.get_lines() if np.size(line.get_xdata()) > 2]
 
 
 def legend_below(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) -> None:
     """One legend of all that the axes hold, beneath the figure, where a phone has room for it."""
     unique: dict[str, Artist] = {}
-    for ax in np.ravel(axes):
+    for ax in np.asarray(axes).ravel():
         handles, texts = ax.get_legend_handles_labels()
         unique |= dict(zip(texts, handles, strict=True))
     figure.legend(

@@ -9,6 +9,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from dltlib import claims
 from dltlib.figures.accuracy import (
@@ -348,10 +350,8 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
     right.set_xlabel("test accuracy (%)")
     right.set_title(title, loc="left")
     handles = [
-        pyplot.Line2D([], [], marker="o", linestyle="", color=GREY, label="of those pruned"),
-        pyplot.Line2D(
-            [], [], marker="o", linestyle="", mfc="white", mec=GREY, label="of all candidates"
-        ),
+        Line2D([], [], marker="o", linestyle="", color=GREY, label="of those pruned"),
+        Line2D([], [], marker="o", linestyle="", mfc="white", mec=GREY, label="of all candidates"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handletextpad=0.2)
     return figure
@@ -372,7 +372,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
     )
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
-    lines = (
+    lines: tuple[tuple[str, LineStyleType, str], ...] = (
         ("pruned_shrunk_share", "-", "of those pruned"),
         ("shrunk_share", "--", "of all candidates"),
     )
@@ -396,8 +396,6 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
     for ax in axes[-1]:
         ax.set_xlabel("weights left (%)")
     figure.supylabel("moving to zero (%)", fontsize=11)
-    handles = [
-        pyplot.Line2D([], [], color=GREY, linestyle=line, label=label) for _, line, label in lines
-    ]
+    handles = [Line2D([], [], color=GREY, linestyle=line, label=label) for _, line, label in lines]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

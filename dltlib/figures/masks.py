@@ -136,7 +136,8 @@ def pixel_shares(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> n
     A mask is ``[pixels, units]``; the result is ``[height, width]``.
     """
     stacked = np.stack([np.asarray(mask, dtype=float) for mask in masks])
-    return stacked.mean(axis=(0, 2)).reshape(image_shape)
+    shares: np.ndarray = stacked.mean(axis=(0, 2)).reshape(image_shape)
+    return shares
 
 
 def untouched_pixels(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> np.ndarray:
@@ -162,7 +163,8 @@ def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = 
     )
     for ax in axes.flat:
         ax.set_axis_off()
-    shown = {title: np.ma.masked_array(100 * share, untouched) for title, share in shares.items()}
+    hidden = np.ma.nomask if untouched is None else untouched
+    shown = {title: np.ma.masked_array(100 * share, hidden) for title, share in shares.items()}
     reach = max(float(np.abs(share - 50).max()) for share in shown.values())
     colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#C4C4C4")
     for ax, (title, share) in zip(axes.flat, shown.items(), strict=False):
@@ -212,7 +214,9 @@ def probability_histogram(table: pd.DataFrame, arm: str, round_: int) -> np.ndar
     """Share of weights in each bin of mask probability, ``[bins]``, mean over the seeds."""
     (arm,) = known_arms(table, [arm])
     rows = table[(table["arm"] == arm) & (table["round"] == round_)]
-    return np.stack([np.asarray(values, float) for values in rows["probability_histogram"]]).mean(0)
+    histograms = [np.asarray(values, float) for values in rows["probability_histogram"]]
+    mean: np.ndarray = np.stack(histograms).mean(0)
+    return mean
 
 
 @look

@@ -39,7 +39,9 @@ def criterion_margin(name: str, initial: Tensor, final: Tensor, keep_fraction: f
     if name in _JOINT:
         # The score is the smaller of two ranks, so its threshold is a rank, hence a value of each.
         rank = math.ceil(_threshold(name, initial, final, keep_fraction))
-        parts = [(part, _score(part, initial, final).sort().values[rank]) for part in _JOINT[name]]
+        parts = [
+            (part, _score(part, initial, final).sort().values[rank].item()) for part in _JOINT[name]
+        ]
     else:
         parts = [(name, _threshold(name, initial, final, keep_fraction))]
     return lambda w_i, w_f: torch.stack(

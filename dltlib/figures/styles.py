@@ -1,7 +1,7 @@
 """The look that all figures share: fonts and grid, and each arm's colour, dashes and name."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import seaborn as sns
@@ -14,7 +14,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
 GREY, BLACK, BROWN = "#7F7F7F", "#1A1A1A", "#8C5A2B"
 
-_FONTS = {
+_FONTS: dict[Any, float] = {
     "font.size": 11,
     "axes.labelsize": 11,
     "axes.titlesize": 11,

@@ -132,7 +132,7 @@ def record_data(name: str, record: Record) -> dict[str, Any]:
     }
 
 
-def _cut(values: list, length: int) -> list[list]:
+def _cut(values: list[Any], length: int) -> list[list[Any]]:
     return [values[first : first + length] for first in range(0, len(values), length)]
 
 
@@ -209,7 +209,7 @@ def comparison_data(
     watched = _Watched(evidence, network)
     stated = _measured(comparison, watched)
     names = sorted({name for *_, name in watched.windows})
-    result = {
+    result: dict[str, Any] = {
         "name": comparison.name,
         "unit": comparison.unit,
         "paper": comparison.paper,
@@ -229,7 +229,8 @@ def comparison_data(
     ends = sorted(densities)
     result |= {"window": names[0], "densities": ends, "entries": []}
     for low, high in itertools.combinations_with_replacement(ends, 2):
-        limits = dataclasses.replace(THRESHOLDS, **{names[0]: (low, high)})
+        window: dict[str, Any] = {names[0]: (low, high)}
+        limits = dataclasses.replace(THRESHOLDS, **window)
         result["entries"].append(_measured(comparison, dataclasses.replace(watched, limits=limits)))
     return result
 

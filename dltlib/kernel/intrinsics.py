@@ -32,7 +32,7 @@ def sources(folder: Path = Path(__file__).parent) -> str:
 _SOURCES = sources()
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile at the first call, and keep the result on disk where there is a place for it."""
     options = {"nogil": True, "error_model": "numpy"}
     try:
@@ -57,7 +57,7 @@ def _unpack(context: Any, builder: Any, signature: Any, arguments: Any) -> list[
 def _vector(kind: types.Array, size: int) -> tuple[ir.VectorType, int]:
     """The vector of ``size`` bytes of an array's elements, and the bytes of one element."""
     element = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
-    width = kind.dtype.bitwidth // 8
+    width = kind.dtype.bitwidth // 8  # type: ignore[attr-defined]
     return ir.VectorType(element, size // width), width
 
 
