@@ -15,6 +15,7 @@ from typing import NoReturn, get_args, get_type_hints
 
 from dltlib import __version__, book, catalogue, plans
 from dltlib.errors import UserError
+from dltlib.registry import load_additions
 
 
 def _overrides() -> dict[str, tuple[type, str]]:
@@ -50,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError:  # not the main thread: signals are somebody else's
         before = {}
     try:
+        load_additions()
         options = _parser().parse_args(arguments)
         status = options.command(options) or 0
         sys.stdout.flush()

@@ -1,8 +1,14 @@
 """Named values of one sort, found by name or refused with the names there are."""
 
+import functools
+import importlib.metadata
+import inspect
 from typing import Protocol, TypeVar, runtime_checkable
 
 from dltlib.errors import UserError
+
+ADDITIONS = "dltlib.additions"
+"""The group of entry points by which a package of one's own names the modules that add values."""
 
 
 @runtime_checkable
@@ -21,7 +27,8 @@ class Registry(dict[str, Value]):
     """Values by name, in the order in which they were added.
 
     A package of one's own adds to the library's registries as the library does: nothing in
-    `dltlib` has to be edited.
+    `dltlib` has to be edited. Where a package is installed that names its modules as
+    `ADDITIONS`, they are found without an import (`load_additions`).
     """
 
     def __init__(self, sort: str) -> None:
@@ -29,14 +36,47 @@ class Registry(dict[str, Value]):
         self.sort = sort  # for messages: "criterion", "network", ...
 
     def add(self, value: Value) -> Value:
-        """Enter a value under its name; `UserError` if the name is taken by another one."""
-        if value.name in self and self[value.name] != value:
-            raise UserError(f"there is a {self.sort} {value.name!r} already: choose another name")
-        self[value.name] = value
+        """Enter a value under its name; `UserError` if the name is taken by another one.
+
+        A function that is defined again, as by a cell that is changed and run again, or a module
+        that is reloaded, takes its own place.
+        """
+        name = value.name
+        if name in self and self[name] != value and not _defined_again(self[name], value):
+            raise UserError(f"there is a {self.sort} {name!r} already: choose another name")
+        self[name] = value
         return value
 
     def find(self, name: str) -> Value:
         """The value of that name, or a `UserError` that lists them all."""
         if name not in self:
+            load_additions()
+        if name not in self:
             raise UserError(f"unknown {self.sort} {name!r}: choose one of {', '.join(self)}")
         return self[name]
+
+
+def _defined_again(before: Named, now: Named) -> bool:
+    """Whether two values hold functions, and those were written in the same places."""
+
+    def places(value: Named) -> list[tuple[str, str]]:
+        functions = filter(inspect.isfunction, vars(value).values())
+        return [(function.__module__, function.__qualname__) for function in functions]
+
+    return bool(places(now)) and places(now) == places(before)
+
+
+@functools.cache
+def load_additions() -> None:
+    """Import the modules that installed packages name in the entry point group `ADDITIONS`.
+
+    Raises `UserError`, which names the package, if one of them cannot be imported.
+    """
+    for module in importlib.metadata.entry_points(group=ADDITIONS):
+        try:
+            module.load()
+        except Exception as error:  # whatever a module of somebody's raises
+            package = module.dist.name if module.dist else "a package"
+            raise UserError(
+                f"{package} adds to dltlib by {module.value}, which cannot be imported: {error}"
+            ) from error

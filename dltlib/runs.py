@@ -96,7 +96,9 @@ def run(
     return gather(under_way, processor.describe(device))
 
 
-def table(plan: Plan, device: torch.device | str = "cpu") -> "pandas.DataFrame":
+def table(
+    plan: Plan, device: torch.device | str = "cpu", progress: Progress | None = None
+) -> "pandas.DataFrame":
     """Run a plan and return the table of its record, leaving nothing behind: for trying things.
 
     No earlier run is resumed and no record read, so this is for small plans. Columns are those of
@@ -106,7 +108,7 @@ def table(plan: Plan, device: torch.device | str = "cpu") -> "pandas.DataFrame":
     experiments.size(plan)
     check_device(plan, device)
     checkpoint = Checkpoint(None, plan.hash(), plan.replicas())
-    for _ in rounds(plan, checkpoint, device, load_dataset(plan).to(device)):
+    for _ in rounds(plan, checkpoint, device, load_dataset(plan).to(device), progress):
         pass
     return records.as_table(checkpoint.rows)
 

@@ -1,12 +1,17 @@
 """One of each from outside the package, without editing it: how the library is extended.
 
-The module below is what a package of one's own would hold.
+Written in a test, in the cells of the chapter *Your own ablation*, and in a package that is
+installed.
 """
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import jupytext
 import pandas as pd
 import pytest
 import torch
@@ -18,8 +23,12 @@ from dltlib import (
     criteria,
     datasets,
     experiments,
+    figures,
     kinds,
+    page,
+    paths,
     records,
+    registry,
     runs,
 )
 from dltlib.catalogue import Architecture, DataSource, Experiment
@@ -46,13 +55,15 @@ def _put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("DLTLIB_RECORDS", str(tmp_path / "records"))
     before: list[Mapping] = [dict(registry) for registry in REGISTRIES]
-    readers = dict(datasets._READERS)
+    readers, styles = dict(datasets._READERS), dict(figures.STYLES)
     yield
-    for registry, content in zip(REGISTRIES, before, strict=True):
-        registry.clear()
-        registry.update(content)
+    for values, content in zip(REGISTRIES, before, strict=True):
+        values.clear()
+        values.update(content)
     datasets._READERS.clear()
     datasets._READERS.update(readers)
+    figures.STYLES.clear()
+    figures.STYLES.update(styles)
 
 
 def striped(directory: Path) -> datasets.Dataset:
@@ -158,3 +169,97 @@ def test_names_are_taken_once() -> None:
     assert catalogue.NETWORKS.add(fc) is fc  # the same again, as when a module is read twice
     with pytest.raises(UserError, match="there is a network 'fc' already"):
         catalogue.NETWORKS.add(dataclasses.replace(fc, epochs=1))
+
+
+# --- the chapter "Your own ablation" ------------------------------------------------------------
+
+
+def _cells() -> list[str]:
+    notebook = jupytext.read(paths.book() / "ablation.py", fmt="py:percent")
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _additions() -> list[str]:
+    """The cells of a criterion, a mask-1 action and a network, as a module would hold them."""
+    marks = ("@criteria.criterion", "@actions.mask1_action", "catalogue.NETWORKS[")
+    found = [next(cell for cell in _cells() if mark in cell) for mark in marks]
+    assert all(len(cell.splitlines()) <= 12 for cell in found)
+    return ["from dltlib import actions, catalogue, criteria", *found]
+
+
+def test_the_page_adds_runs_and_draws_and_one_cell_changes_its_criterion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DLTLIB_RECORDS", str(paths.REPOSITORY / "book" / "records"))
+    shown: dict[str, list[str]] = {}
+
+    def show(figure, *, name: str, **_) -> None:
+        shown[name] = [text.get_text() for text in figure.legends[0].get_texts()]
+
+    monkeypatch.setattr(page, "show", show)
+    monkeypatch.setattr(page, "glue", lambda **_: None)
+    cells = _cells()
+    (parameters,) = [place for place, cell in enumerate(cells) if cell.startswith("seeds = ")]
+    cells[parameters] = "seeds, rounds, epochs = 2, 2, 1"
+    names: dict = {"__name__": "a_notebook"}
+    for cell in cells:
+        exec(cell, names)
+    assert "large_sum" in shown["fig-ablation-criterion"]
+    assert {"signed_mean", "rewind"} <= set(shown["fig-ablation-action"])
+    assert {"large_final", "large_sum", "random"} <= set(shown["fig-ablation-network"])
+    before = names["tables"]["criterion"]
+    assert len(before) == 2 * 3
+
+    (own,) = [place for place, cell in enumerate(cells) if "def large_sum" in cell]
+    body = "history.initial.abs() + history.final.abs()"
+    assert body in cells[own]
+    cells[own] = cells[own].replace(body, "-history.final.abs()")
+    for cell in cells[own:]:
+        exec(cell, names)
+    after = names["tables"]["criterion"]
+    last = [table[table["round"] == 2].test_accuracy.mean() for table in (before, after)]
+    assert last[1] < last[0]
+
+
+def test_nobody_changes_what_another_added() -> None:
+    exec("\n".join(_additions()), {"__name__": "a_notebook"})
+    exec("\n".join(_additions()), {"__name__": "a_notebook"})
+    with pytest.raises(UserError, match="'large_sum' already: choose another name"):
+        exec("\n".join(_additions()), {"__name__": "another_package"})
+
+
+def _install(folder: Path, module: str) -> dict[str, str]:
+    """A package of one module on the path, as pip would leave it; variables to run python with."""
+    (folder / "my_tickets.py").write_text(module)
+    (folder / "my_tickets-1.dist-info").mkdir(parents=True)
+    (folder / "my_tickets-1.dist-info" / "METADATA").write_text("Name: my-tickets\nVersion: 1\n")
+    (folder / "my_tickets-1.dist-info" / "entry_points.txt").write_text(
+        f"[{registry.ADDITIONS}]\nmy_tickets = my_tickets\n"
+    )
+    assert f'entry-points."{registry.ADDITIONS}"' in (paths.book() / "ablation.py").read_text()
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(paths.REPOSITORY)])}
+
+
+def _dltlib(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dltlib.cli", *arguments]
+    return subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+
+
+def test_an_installed_package_is_found_by_every_command(tmp_path: Path) -> None:
+    env = _install(tmp_path, "\n".join(_additions()))
+    asked = "run criteria --network bottleneck --arms large_sum/signed_mean random --dry-run"
+    done = _dltlib(*asked.split(), env=env)
+    assert done.returncode == 0, done.stderr
+    assert "large_sum/signed_mean/zero" in done.stdout
+    assert "bottleneck" in _dltlib("run", "--help", env=env).stdout
+    # Nor need a program import what it finds by name, as a worker of a cluster does.
+    found = "from dltlib import criteria; print(criteria.CRITERIA.find('large_sum').formula)"
+    done = subprocess.run([sys.executable, "-c", found], env=env, capture_output=True, text=True)
+    assert done.stdout == "|w_i| + |w_f|\n", done.stderr
+
+
+def test_an_installed_package_that_is_broken_is_named(tmp_path: Path) -> None:
+    done = _dltlib("status", env=_install(tmp_path, "import no_such_module"))
+    assert done.returncode == 2
+    assert "my-tickets adds to dltlib by my_tickets, which cannot be imported" in done.stderr
+    assert "no_such_module" in done.stderr
