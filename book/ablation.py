@@ -200,4 +200,4 @@ page.show(
 # dltlib run signs --network bottleneck --arms large_final/signed_mean --preset tiny
 # ```
 #
-# `dltlib status` says where the records lie; `records.read(NAME, FOLDER)` reads one of them, and `figures.accuracy_curves` draws its table as above.
+# `dltlib run` ends by saying where its record lies; `records.read(NAME, FOLDER)` reads it, and `figures.accuracy_curves` draws its table as above.
