@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dltlib import records
 from dltlib.claims.evidence import Evidence
@@ -98,7 +99,7 @@ def _replaced(known: Evidence, limits: Thresholds) -> Evidence:
 
 def _windows(limits: Thresholds, end: float) -> Thresholds:
     least = limits.any_pruning[0]
-    ending = {
+    ending: dict[str, Any] = {
         one.name: (end, getattr(limits, one.name)[1])
         for one in dataclasses.fields(limits)
         if one.name.endswith("pruning") and getattr(limits, one.name)[0] == least
@@ -108,10 +109,11 @@ def _windows(limits: Thresholds, end: float) -> Thresholds:
 
 def _margins(limits: Thresholds, factor: float) -> Thresholds:
     """A half is a half: ``mostly`` is no margin."""
+    (match, most_match), (close, most_close) = limits.match, limits.close
     return dataclasses.replace(
         limits,
-        match=tuple(factor * end for end in limits.match),
-        close=tuple(factor * end for end in limits.close),
+        match=(factor * match, factor * most_match),
+        close=(factor * close, factor * most_close),
         far_above_chance=CHANCE + factor * (limits.far_above_chance - CHANCE),
         far_better=factor * limits.far_better,
         mends_far_more=factor * limits.mends_far_more,
