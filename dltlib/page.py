@@ -36,6 +36,8 @@ DOTS_PER_INCH = 144
 SHORTEST_ALT = 30
 """Fewest characters of an alt text: less than that describes no figure."""
 
+MINUS = "\N{MINUS SIGN}"
+
 _PIXELS_PER_INCH = 96
 _GLUE_PREFIX = "application/papermill.record/"
 
@@ -93,15 +95,7 @@ def table(
     """
     from IPython.display import display
 
-    body = frame.to_html(
-        index=index,
-        border=0,
-        na_rep="",
-        classes="book-table",
-        float_format=None if decimals is None else lambda value: f"{value:.{decimals}f}",
-    )
-    # pandas writes this attribute although the style sheet decides.
-    body = body.replace(' style="text-align: right;"', "")
+    body = _table(frame, index, decimals)
     label = html.escape(_one_line(caption), quote=True)
     # A region that can be focused, so that it scrolls by keyboard too; its caption stays in place.
     region = (
@@ -118,6 +112,99 @@ def table(
     )
 
 
+def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
+    body = frame.to_html(
+        index=index,
+        border=0,
+        na_rep="",
+        classes="book-table",
+        float_format=None
+        if decimals is None
+        else lambda value: f"{value:.{decimals}f}".replace("-", MINUS),
+    )
+    # pandas writes this attribute although the style sheet decides.
+    return body.replace(' style="text-align: right;"', "")
+
+
+def answer(*, question: str, answer: str, number: str, results: "Sequence[Result]") -> None:
+    """Show what a chapter found, in a box: question, answer, number, and the verdicts behind it.
+
+    The three texts are plain, but for `code` in backticks; each is one or two sentences, made from
+    records. Every verdict links to its claim on the scorecard.
+    """
+    from IPython.display import display
+
+    from dltlib import claims
+
+    verdicts = []
+    for result in results:
+        held = claims.holds(claims.readings_of(result))
+        verdicts.append((result.claim, result.verdict, held))
+    linked = "; ".join(
+        f'<a href="scorecard.html#{name}">{name}</a> {verdict} ({held})'
+        for name, verdict, held in verdicts
+    )
+    told = "; ".join(f"{name} {verdict} ({held})" for name, verdict, held in verdicts)
+    lines = filter(None, (_coded(answer), _coded(number), linked))
+    body = "".join(f"<p>{line}</p>" for line in lines)
+    display(
+        {
+            "text/html": '<div class="admonition note answer">'
+            f'<p class="admonition-title">{_coded(question)}</p>{body}</div>',
+            "text/plain": "\n".join((question, answer, number, told)),
+        },
+        raw=True,
+    )
+
+
+def fold(
+    title: str,
+    *paragraphs: str,
+    frame: "pandas.DataFrame | None" = None,
+    name: str | None = None,
+) -> None:
+    """Show paragraphs and a table behind a title that unfolds; `name` is what links lead to.
+
+    Title and paragraphs are plain, but for `code` in backticks and [words](address).
+    """
+    from IPython.display import display
+
+    anchor = "" if name is None else f' id="{html.escape(name, quote=True)}"'
+    parts = [f"<p>{_coded(paragraph)}</p>" for paragraph in paragraphs]
+    told = [title, *paragraphs]
+    if frame is not None:
+        label = html.escape(_one_line(title), quote=True)
+        parts.append(
+            f'<div class="table-region" role="region" aria-label="{label}" tabindex="0">'
+            f"{_table(frame, True, None)}</div>"
+        )
+        told.append(frame.to_string(na_rep=""))
+    display(
+        {
+            "text/html": f'<details class="fold"{anchor}><summary>{_coded(title)}</summary>'
+            f"{''.join(parts)}</details>",
+            "text/plain": "\n".join(told),
+        },
+        raw=True,
+    )
+
+
+def _coded(text: str) -> str:
+    """Plain text as HTML: `code` in backticks, [words](address) as a link."""
+    safe = html.escape(_one_line(text))
+    safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
+    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", r'<a href="\2">\1</a>', safe)
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """A number with its sign, which is a minus sign and no hyphen, where it is below zero.
+
+    >>> signed(-0.129), signed(0.5, 1)
+    ('−0.13', '+0.5')
+    """
+    return f"{value:+.{decimals}f}".replace("-", MINUS)
+
+
 def difference(mean: float, low: float, high: float) -> str:
     """A difference of two shares in words, to glue: in percentage points, with its 95 % interval.
 
@@ -129,7 +216,7 @@ def difference(mean: float, low: float, high: float) -> str:
     words = f"{abs(100 * mean):.2f} points {'below' if mean < 0 else 'above'}"
     if math.isnan(low) or math.isnan(high):
         return words
-    ends = " to ".join(f"{100 * end:+.2f}".replace("-", "\N{MINUS SIGN}") for end in (low, high))
+    ends = " to ".join(signed(100 * end) for end in (low, high))
     return f"{words} (95 % interval {ends})"
 
 
@@ -161,16 +248,24 @@ def verdicts(results: "Sequence[Result]", *, caption: str) -> None:
     """Show every comparison that some claims come down to, and glue what the prose says of them.
 
     For the claim zeros-1: ``verdict_zeros_1``, ``weakest_zeros_1`` (the comparison on which the
-    verdict hangs) and ``why_zeros_1`` (the same with the reason, where there is one).
+    verdict hangs), ``why_zeros_1`` (the same with the reason, where there is one) and
+    ``holds_zeros_1`` (in how many readings of the records it is the same).
     """
     from dltlib import claims
 
     for result in results:
         name, weakest = result.claim.replace("-", "_"), result.weakest.name
         why = f"{weakest} ({result.reason})" if result.reason else weakest
-        said = {"verdict": result.verdict, "weakest": weakest, "why": why}
+        held = claims.holds(claims.readings_of(result))
+        said = {"verdict": result.verdict, "weakest": weakest, "why": why, "holds": held}
         glue(**{f"{word}_{name}": value for word, value in said.items()})
     table(claims.comparisons(results), caption=caption)
+    table(
+        claims.robustness(results),
+        caption="How each verdict fares where a choice is another: windows that end at 1 % of the "
+        "weights ending at 0.5 or 2 %, final instead of early-stopped accuracy, margins halved "
+        "or doubled; and where all of a claim's intervals are to hold at once (Bonferroni).",
+    )
 
 
 mime_priority_overrides: tuple[()] = ()

@@ -50,7 +50,7 @@ from dltlib.claims.paper import (
     Claim,
     claim,
 )
-from dltlib.claims.readings import Reading, corrected, holds, readings, readings_of
+from dltlib.claims.readings import Reading, corrected, holds, readings, readings_of, robustness
 from dltlib.claims.statistics import (
     FEWEST,
     NOT_REPRODUCED,

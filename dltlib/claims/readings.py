@@ -7,10 +7,13 @@ it (no margin where there is none, no window that the record does not reach).
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from dltlib import records
 from dltlib.claims.evidence import Evidence
@@ -60,6 +63,7 @@ def readings(
     return tuple(result)
 
 
+@functools.lru_cache(maxsize=256)  # a page asks for its box, its sentences and its table
 def readings_of(result: Result, directory: Path | None = None) -> tuple[Reading, ...]:
     """The readings of a verdict by the records that it rests on, from ``directory``."""
     return readings(result.claim, _evidence(result, directory), result.network)
@@ -85,6 +89,26 @@ def corrected(result: Result, directory: Path | None = None) -> Result:
     confidence = 1 - (1 - THRESHOLDS.confidence) / len(result.parts)
     limits = dataclasses.replace(THRESHOLDS, confidence=confidence)
     return judge(result.claim, _evidence(result, directory), result.network, limits)
+
+
+def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.DataFrame:
+    """How the verdicts fare by other readings, as a page shows it: one row for each result.
+
+    The index names the claim; columns verdict, readings ("4 of 5": in so many it is the same),
+    otherwise (the readings that give another, with it) and corrected (by `corrected`).
+    """
+    rows = {}
+    for result in results:
+        given = readings_of(result, directory)
+        other = [f"{one.change}: {one.verdict}" for one in given if one.verdict != result.verdict]
+        again = corrected(result, directory).verdict
+        rows[result.claim] = {
+            "verdict": result.verdict,
+            "readings": f"{len(given) - len(other)} of {len(given)}",
+            "otherwise": "; ".join(other),
+            "corrected": "the same" if again == result.verdict else again,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="claim")
 
 
 def _evidence(result: Result, directory: Path | None) -> dict[tuple[str, str], Record]:

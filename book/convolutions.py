@@ -1,0 +1,527 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   dltlib:
+#     records: ["supermasks-*", "learned_supermasks-*", "identity_supermasks-*", "learning_rates-*"]
+# ---
+
+# %% [markdown]
+# (convolutions)=
+# # Masks on convolutions, and further
+
+# %% tags=["parameters"]
+preset = (
+    None  # whose records are shown: paper, cpu or tiny; None: the largest of each that is there
+)
+
+# %% tags=["remove-cell"]
+
+import pandas as pd
+import torch
+
+from dltlib import (
+    catalogue,
+    claims,
+    datasets,
+    figures,
+    networks,
+    page,
+    records,
+    supermasks,
+    training,
+)
+
+CONV = ("conv2", "conv4", "conv6")
+TITLES = figures.NETWORK_NAMES
+VARIANTS = list(figures.LEARNED)  # the four kinds of learned masks, as they are drawn
+shelf = {
+    (experiment, name): records.read(found)
+    for experiment in ("supermasks", "learned_supermasks", "learning_rates", "identity_supermasks")
+    for name in ("fc", *CONV)
+    if (found := records.largest(experiment, name, preset)) is not None
+}
+conv_learned = {name: shelf[key] for name in CONV if (key := ("learned_supermasks", name)) in shelf}
+conv_criterion = {name: shelf[key] for name in CONV if (key := ("supermasks", name)) in shelf}
+tried = {name: shelf[key] for name in CONV if (key := ("learning_rates", name)) in shelf}
+NAMES = ("supermask-1", "supermask-2", "supermask-3", "supermask-3b", "supermask-4", "supermask-5")
+
+
+def after_learning(table, arm, column="test_accuracy"):
+    """A column of a learned mask in percent after its last epoch, over the seeds."""
+    last = table[(table["round"] == table["round"].max()) & (table["arm"] == arm)]
+    return claims.interval(100 * last[column])
+
+
+def listed(words):
+    """Words in a row: "a, b and c"."""
+    *most, end = list(words) or ["none"]
+    return f"{', '.join(most)} and {end}" if most else end
+
+
+def reduced(record):
+    """What of a network and its data a record uses."""
+    return f"{TITLES[record.plan['network']]} ({record.scale().split(', ', 1)[-1]})"
+
+
+ends_at = {
+    (name, arm): after_learning(other.table, arm)
+    for name, other in conv_learned.items()
+    for arm in VARIANTS
+}
+trained = {
+    name: figures.dense_baseline(other.table[other.table["arm"] == "trained"])
+    for name, other in conv_criterion.items()
+}
+judged = {
+    name: {
+        one: claims.judge(one, {key: known for key, known in shelf.items() if key[1] == name}, name)
+        for one in NAMES
+    }
+    for name in conv_learned or conv_criterion
+}
+
+# %% tags=["remove-input"]
+(top_network, top_arm) = max(ends_at, key=lambda key: ends_at[key].mean)
+of_paper = [
+    max(share for column, share in catalogue.TABLE_2[name].items() if "learned" in column)
+    for name in CONV
+]
+decided = [
+    one
+    for results in judged.values()
+    for one in results.values()
+    if one.verdict != claims.UNDECIDED
+]
+page.answer(
+    question="Do masks make untrained convolutional networks classify, too?",
+    answer=f"Here they get as far as {ends_at[top_network, top_arm].mean:.1f} % on CIFAR-10 "
+    f"({TITLES[top_network]}, chance 10 %), where the same network trained reaches "
+    f"{100 * trained[top_network].mean:.1f} %. "
+    f"The paper's best masks reach {min(of_paper):.0f} to {max(of_paper):.0f} % on networks of full size.",
+    number="These records are small: "
+    + listed(map(reduced, conv_learned.values()))
+    + (
+        "; they decide none of the paper's claims."
+        if not decided
+        else f"; of {sum(map(len, judged.values()))} verdicts they decide {len(decided)}."
+    ),
+    results=decided,
+)
+
+# %% [markdown]
+# The paper's other three networks classify CIFAR-10. It is the same two ways to a mask as on FC, by criterion ({doc}`supermasks`) and learned ({doc}`learned`).
+#
+# ## Which rate?
+#
+# The paper does not give its rates of learning for these networks, as far as we know, so ours were chosen: a grid of rates,
+# masks over $w_i$ plain and rescaled, one seed, and the highest mean *validation* accuracy; the test images were not looked at.
+# Tried on: {glue:text}`sm_tried`; networks without a search of their own take over the choice. {glue:text}`sm_conv_rates`
+
+# %% tags=["remove-input"]
+page.glue(
+    sm_tried=listed(TITLES[name] for name in tried),
+    sm_conv_rates="The records use "
+    + listed(
+        f"{other.plan['learning_rate']:g} for {TITLES[name]}"
+        for name, other in conv_learned.items()
+    )
+    + ".",
+)
+
+# %% tags=["remove-input"]
+if tried:
+    grid = pd.concat([other.table.assign(network=name) for name, other in tried.items()])
+    grid["rate"] = grid["arm"].str.split("/").str[3].astype(float)
+    grid["kind"] = grid["arm"].str.split("/").str[2]
+    validation = 100 * grid.pivot(
+        index=["network", "kind"], columns="rate", values="validation_accuracy"
+    )
+    best_of_kind = validation.groupby("kind").max().max(axis=1)
+    validation.index = [f"{TITLES[name]}, {kind}" for name, kind in validation.index]
+    validation.columns = [f"{rate:g}" for rate in validation.columns]
+    example = next(iter(tried.values()))
+    page.table(
+        validation,
+        caption=f"Validation accuracy in percent by learning rate, masks over w_i after {example.plan['epochs']} epochs, one seed "
+        f"({example.scale().split(', ', 1)[-1]}). Remake: {example.manifest['command']}",
+        decimals=1,
+    )
+    helpless = [
+        kind for kind, share in best_of_kind.items() if share < claims.THRESHOLDS.far_above_chance
+    ]
+    page.glue(
+        sm_grid="At no rate that was tried do "
+        + listed(helpless)
+        + f" masks get above {claims.THRESHOLDS.far_above_chance:g} % on the validation images "
+        + "(best: "
+        + listed(f"{kind} {best_of_kind[kind]:.1f} %" for kind in helpless)
+        + "), so for "
+        "them no working rate was found, and what is shown below for them says nothing about the method."
+        if helpless
+        else "For plain and for rescaled masks a rate was found at which they learn."
+    )
+else:
+    page.glue(sm_grid="")
+
+# %% [markdown]
+# {glue:text}`sm_grid`
+#
+# ## What the masks reach
+
+# %% tags=["remove-input"]
+page.show(
+    figures.epoch_curves(
+        {other.scale(): other.table for other in conv_learned.values()},
+        {conv_learned[name].scale(): trained[name] for name in conv_learned if name in trained},
+    ),
+    name="fig-supermasks-conv",
+    alt="Test accuracy of learned masks over the epochs of learning on convolutional networks, a panel for each: "
+    + "; ".join(other.scale() for other in conv_learned.values())
+    + ". Four lines each: masks over initial values and over signed constants, plain and rescaled.",
+    caption="Learned masks on convolutional networks, CIFAR-10: mean over 10 sampled masks, mean over seeds, with the 95 % interval "
+    "where there are three seeds or more. *Dotted line*: trained weights, where a record has them.",
+    source=" ".join(other.provenance() for other in conv_learned.values()),
+)
+stuck = [
+    f"{figures.variant_name(arm).replace('$w_i$', 'w_i')} ({TITLES[name]}, {known.mean:.1f} %)"
+    for (name, arm), known in ends_at.items()
+    if known.mean < 15
+]
+best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
+page.glue(
+    sm_conv_best=f"The best learned mask here, {best_arm} on {TITLES[top_network]}, is right "
+    f"{ends_at[top_network, top_arm].mean:.1f} % of the time.",
+    sm_conv_stuck="Below 15 %, which is little more than chance, end: " + "; ".join(stuck) + "."
+    if stuck
+    else "None ends below 15 %.",
+)
+
+# %% [markdown]
+# {glue:text}`sm_conv_best` {glue:text}`sm_conv_stuck` Why they do, no record here shows: it takes the same search at other widths to tell whether it is the
+# width, the rate or the method.
+#
+# ## The paper's table 2, row by row
+
+# %% tags=["remove-input"]
+in_words = claims.table_2_in_words(claims.table_2(preset, list(conv_learned)))
+page.table(
+    in_words.rename(columns=TITLES, level=0),
+    caption="Test accuracy in percent: the paper's table 2 at full size, and our reduced records (widths and images as in the figure); the mean with its 95 % interval, "
+    "or both seeds where there are two. †: no further above chance than 20 %, so that this mask did not learn: no figure for the method.",
+)
+
+# %% [markdown]
+# A reduced network is not expected to reach what the whole one does; with trained weights it does not either (last row). What can be compared is how far masks
+# fall short of *their* trained network. The verdicts, by network:
+
+# %% tags=["remove-input"]
+page.table(
+    pd.DataFrame(
+        {
+            TITLES[name]: {
+                one: f"{result.verdict}: {result.reason}" if result.reason else result.verdict
+                for one, result in results.items()
+            }
+            for name, results in judged.items()
+        }
+    ),
+    caption="The claims on supermasks by the convolutional records, with the reason where one is open.",
+)
+
+# %% [markdown]
+# Where a claim is open for want of seeds, `dltlib run learned_supermasks --network conv2 --seeds 3` is the way to close it, with as much width as there is time for.
+#
+# ## Straight through to what?
+#
+# The coin toss that draws a mask has no gradient, and where it is bridged is a choice. {doc}`learned` took $S$ for $\sigma(m)$, so the slope of
+# $\sigma$ is left in the gradient: at most a quarter, and next to nothing once a weight is nearly always kept or nearly always dropped.
+# The other straight-through estimator {cite:p}`bengio2013estimating` bridges the sigmoid too, and the rescaling with it, as if the weight
+# in use were $w_i\, m$:
+#
+# $$\frac{\partial L}{\partial m} \approx \frac{\partial L}{\partial w'} \; w_i.$$
+#
+# The masks are drawn as before; only the steps of $m$ differ, the sources being called `learned` and `learned_identity`. On digits:
+
+# %%
+digits = datasets.load("digits")
+small = networks.build("fc", digits.input_shape)
+settings = training.Settings(epochs=40, learning_rate=100, batch_size=250)
+both = [
+    (source, values, scaling)
+    for source in catalogue.LEARNED_SOURCES
+    for values in catalogue.MASK_VALUES
+    for scaling in catalogue.MASK_SCALINGS
+]
+bridged = supermasks.Learner.of_variants(small, both, seeds=[0] * len(both))
+for epoch in range(settings.epochs):
+    bridged.learn(digits, settings, epoch)
+by_source = dict(zip(both, bridged.accuracy(digits.test).tolist()))
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+variants = [arm.split("/") for arm in VARIANTS]
+names = [figures.variant_name(arm).replace("$w_i$", "w_i") for arm in VARIANTS]
+HEADS = {"learned": "through to σ(m)", "learned_identity": "through to m"}
+page.table(
+    pd.DataFrame(
+        {
+            head: [100 * by_source[source, *variant] for _, *variant in variants]
+            for source, head in HEADS.items()
+        },
+        index=names,
+    ),
+    caption="Test accuracy in percent on digits, mean of ten sampled masks, by where the gradient goes straight through to.",
+    decimals=1,
+)
+
+# %% tags=["hide-input"]
+ahead = [
+    by_source["learned_identity", *variant] > by_source["learned", *variant]
+    for _, *variant in variants
+]
+print(
+    f"{sum(ahead)} of {len(ahead)} kinds of masks are better off when the gradient goes straight through to m."
+)
+
+# %% tags=["remove-input"]
+identity = shelf["identity_supermasks", "fc"]
+learned = shelf["learned_supermasks", "fc"]
+final = {arm: after_learning(learned.table, arm) for arm in VARIANTS}
+bridged_to_m = {
+    arm: after_learning(identity.table, arm.replace("learned/", "learned_identity/"))
+    for arm in VARIANTS
+}
+lead = {arm: bridged_to_m[arm].mean - final[arm].mean for arm in VARIANTS}
+plain_lead, rescaled_lead = (
+    page.signed(sum(value for arm, value in lead.items() if arm.endswith(scaling)) / 2, 1)
+    for scaling in ("plain", "rescaled")
+)
+table_2 = catalogue.TABLE_2["fc"]
+paper_for = {
+    arm: table_2[
+        f"learned {'+ DWR' if 'rescaled' in arm else 'mask'}, {'w_i' if 'initial' in arm else 'S.C.'}"
+    ]
+    for arm in VARIANTS
+}
+lengths = dict.fromkeys(f"{one.plan['epochs']:,}" for one in (learned, identity))
+identity_ends = [
+    after_learning(
+        shelf["identity_supermasks", "conv2"].table, f"learned_identity/{values}/plain"
+    ).mean
+    for values in catalogue.MASK_VALUES
+    if ("identity_supermasks", "conv2") in shelf
+]
+plain_ends = [ends_at["conv2", f"learned/{values}/plain"].mean for values in catalogue.MASK_VALUES]
+page.glue(
+    sm_plain_lead=plain_lead,
+    sm_rescaled_lead=rescaled_lead,
+    sm_end_epochs=" and ".join(lengths),
+    sm_conv_identity="On the Conv2 shown above, at the rate that was chosen for the first estimator, the identity's "
+    f"masks without rescaling are right {sum(identity_ends) / 2:.1f} % of the time, the first estimator's "
+    f"{sum(plain_ends) / 2:.1f} %."
+    if identity_ends
+    else "",
+)
+page.table(
+    pd.DataFrame(
+        {
+            HEADS["learned"]: [claims.bracketed(*final[arm], 1) for arm in VARIANTS],
+            HEADS["learned_identity"]: [claims.bracketed(*one, 1) for one in bridged_to_m.values()],
+            "paper": [f"{paper_for[arm]:.1f}" for arm in VARIANTS],
+        },
+        index=names,
+    ),
+    caption=f"Test accuracy in percent, {identity.scale()}, after {' and '.join(lengths)} epochs of learning (mean and 95 % "
+    f"interval over seeds), and the paper's, after up to 2,000. Remake: {identity.manifest['command']}",
+)
+
+# %% [markdown]
+# In the records, after {glue:text}`sm_end_epochs` epochs, the identity is {glue:text}`sm_plain_lead` points from the first estimator
+# without rescaling, in the mean of both kinds of values, and {glue:text}`sm_rescaled_lead` with it. It takes longer steps: the slope of $\sigma$
+# makes those of the first estimator four times smaller at the start.
+# {glue:text}`sm_conv_identity`
+#
+# Everything else in this book is learned with the
+# first estimator, and the claims are judged by it.
+#
+# ## The tickets that learned masks define
+#
+# A mask over $w_i$ is a lottery ticket: the weights that it keeps, at their initial values. What is such a ticket worth
+# when it is trained after all? And as scores rank weights, they can cut a ticket of any size: keep those
+# with the largest $m$. So a learned score is one more criterion, the only one that never saw a trained weight.
+#
+# The next cell learns masks over $w_i$ with three seeds, and sets their tickets against two of the same size in
+# every layer: large final weights, pruned in one shot, and random ones.
+
+# %%
+from dltlib import pruning, randomness
+
+seeds = [0, 1, 2]
+fractions = [None, 0.3, 0.1, 0.05]  # None: as many as the mask itself keeps
+short = training.Settings(epochs=12, learning_rate=1.2e-3, evaluate_every=26)
+
+kinds = [("learned", "initial", "rescaled")] * len(seeds)
+scores = supermasks.Learner.of_variants(small, kinds, seeds)
+for epoch in range(settings.epochs):
+    scores.learn(digits, settings, epoch)
+initial = networks.initial_weights(small, seeds)
+full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
+dense = training.train(small, digits, initial, full, seeds, short)
+
+
+def uniform(layer):
+    """Named draws for random tickets, [replica, in, out]."""
+    named = [randomness.generator(seed, layer.name) for seed in seeds]
+    return torch.stack([torch.rand(layer.shape, generator=one) for one in named])
+
+
+rankings = {
+    "learned/initial/rescaled": scores.scores,
+    "large_final/rewind/zero": [weight.abs() for weight in dense.weights],
+    "random/rewind/zero": [uniform(layer) for layer in small.layers],
+}
+own_counts = [int(mask.sum() / len(seeds)) for mask in scores.likely()]
+rows = []
+for number, fraction in enumerate(fractions, 1):
+    counts = own_counts
+    if fraction is not None:
+        counts = [pruning.kept_count(one.weight_count, fraction) for one in small.layers]
+    for arm, ranking in rankings.items():
+        masks = list(map(pruning.prune, ranking, full, counts))
+        start = [weight * mask for weight, mask in zip(initial, masks)]
+        untrained = supermasks.accuracy(small, start, digits.test)
+        ticket = training.train(small, digits, start, masks, seeds, short)
+        for index, seed in enumerate(seeds):
+            rows.append(
+                {
+                    "arm": arm,
+                    "seed": seed,
+                    "round": number,
+                    "density": sum(counts) / small.weight_count,
+                    "untrained": untrained[index].item(),
+                    "test_accuracy": ticket.early_test[index].item(),
+                }
+            )
+
+# %% tags=["hide-input"]
+tickets = pd.DataFrame(rows)
+dense_rows = [
+    {
+        "arm": arm,
+        "seed": seed,
+        "round": 0,
+        "density": 1.0,
+        "test_accuracy": dense.early_test[index].item(),
+    }
+    for arm in rankings
+    for index, seed in enumerate(seeds)
+]
+titles = {
+    "learned/initial/rescaled": "learned",
+    "large_final/rewind/zero": "large_final",
+    "random/rewind/zero": "random",
+}
+drawing = figures.accuracy_curves(
+    pd.concat([tickets, pd.DataFrame(dense_rows)]), list(rankings), names=titles
+)
+drawing.axes[0].set_ylim(top=101)
+page.show(
+    drawing,
+    name="fig-supermasks-tickets",
+    alt="Test accuracy of trained tickets on digits against the share of weights left, for three ways to choose "
+    "them: learned mask scores, large final weights and at random, and the dense network as a line.",
+    caption="Tickets that learned masks define, trained: test accuracy at early stopping on digits, against "
+    "tickets of the same size in every layer chosen by large final weights (one shot) and at random. Mean and 95 % interval over seeds.",
+    source=f"Made by the cell above: FC on digits, {len(seeds)} seeds, {short.epochs} epochs a training.",
+)
+
+# %% tags=["hide-input", "nbval-ignore-output"]
+summary = tickets.groupby(["round", "arm"])[["untrained", "test_accuracy"]].mean() * 100
+by_size = summary.unstack("arm")
+left = [figures.percent(share) for share in tickets.groupby("round")["density"].mean()]
+change = {
+    titles[arm]: [
+        f"{before:.1f} → {after:.1f}"
+        for before, after in zip(by_size["untrained", arm], by_size["test_accuracy", arm])
+    ]
+    for arm in rankings
+}
+page.table(
+    pd.DataFrame(change, index=left),
+    caption="Test accuracy in percent on digits, mean of the seeds, of tickets as drawn → trained, by weights left.",
+)
+
+# %% tags=["hide-input"]
+ends = by_size["test_accuracy"]
+ahead = ends["learned/initial/rescaled"] - ends["random/rewind/zero"]
+behind = ends["large_final/rewind/zero"] - ends["learned/initial/rescaled"]
+print(
+    f"The learned ticket ends ahead of the random one at {int((ahead > 0).sum())} of {len(ahead)} sizes,"
+)
+print(
+    f"and {'never' if behind.max() < 3 else 'at some size'} more than three points behind large_final."
+)
+
+# %% [markdown]
+# On digits, then, a learned ticket stays close to `large_final`'s, though no trained weight had a say in it, and it starts where others have yet to
+# arrive: with half or a third of the weights it classifies before the first step of training. It
+# is no cheaper way to a ticket, for learning the mask takes as many steps as training the network.
+#
+# The masks that were learned on MNIST are saved beside the record, packed eight weights a byte. To train the tickets that *they*
+# define, read them as {doc}`learned` does, with `records.read_arrays` and `records.unpack_mask`, and pass them to `training.train`.
+#
+# ## What others found since
+
+# %% tags=["remove-input"]
+ours = {}
+for name in ("fc", *CONV):
+    if ("learned_supermasks", name) in shelf:
+        known = shelf["learned_supermasks", name]
+        arm = max(VARIANTS, key=lambda arm: after_learning(known.table, arm).mean)
+        ours[name] = (
+            f"{after_learning(known.table, arm).mean:.1f} %, "
+            f"{after_learning(known.table, arm, 'density').mean:.0f} % left"
+            + ("" if name == "fc" else f", width {known.plan['width']:g}")
+        )
+page.table(
+    pd.DataFrame(
+        {
+            TITLES[name]: {
+                "Koster et al.": f"{accuracy:.2f} %, {left:g} % left",
+                "the paper, best": f"{max(v for k, v in catalogue.TABLE_2[name].items() if 'learned' in k):.1f} %",
+                "ours, best": ours.get(name, ""),
+            }
+            for name, (accuracy, left) in claims.SIGNED_SUPERMASKS.items()
+        }
+    ).T,
+    caption="Learned masks elsewhere: test accuracy and share of weights left. Koster et al. also let a mask turn a weight's sign.",
+)
+
+# %% [markdown]
+# - Ramanujan and others {cite:p}`ramanujan2020hidden` find subnetworks of large untrained networks that reach the accuracy of trained smaller ones; they learn a score for each weight and keep the highest.
+# - Malach and others {cite:p}`malach2020proving` prove that a wide enough random network contains a subnetwork that comes as close as wanted to a given trained one: pruning alone
+#   can be enough.
+# - Koster and others {cite:p}`koster2022signing` let a mask keep a weight, hide it, or turn its sign, and end with far fewer weights than masks that can only keep or hide.
+# - That signs are what a ticket needs is taken further by Gadhikar and Burkholz {cite:p}`gadhikar2024masks`, who study when training can still flip them, and by Oh and others {cite:p}`oh2025winning`,
+#   who hand over nothing but a mask with signs.
+#
+# ## Exercises
+#
+# **1.** A mask is learned here with all weights of one seed. Learn one on a network half as wide: is a mask on fewer units worth less?
+
+# %% tags=["hide-cell"]
+narrow = networks.build("fc", digits.input_shape, width=0.5)
+kind = [("learned", "constant", "rescaled")]
+reached = {}
+for title, net in (("whole", small), ("half", narrow)):
+    one = supermasks.Learner.of_variants(net, kind, seeds=[0])
+    for epoch in range(settings.epochs):
+        one.learn(digits, settings, epoch)
+    reached[title] = one.accuracy(digits.test).item()
+print("The wider network ends", "ahead." if reached["whole"] > reached["half"] else "no better.")
