@@ -113,7 +113,7 @@ def table(
 
 
 def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
-    body = frame.to_html(
+    body: str = frame.to_html(
         index=index,
         border=0,
         na_rep="",
