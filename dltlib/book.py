@@ -196,7 +196,7 @@ def _name_cells(notebook: Any) -> None:
 
 
 # Modules that decide no output of a chapter; it may depend on any other.
-_APART = ("book", "cli", "cluster", "elsewhere", "forecast", "progress")
+_APART = ("book", "cli", "cluster", "elsewhere", "forecast", "landing", "progress")
 
 
 def _library(root: Path) -> list[Path]:
@@ -575,9 +575,12 @@ def _cell_and_line(match: re.Match[str]) -> str:
 def _site_inputs(root: Path) -> dict[str, str]:
     """Hashes of the files, and versions of the tools, that decide what the pages look like."""
     pages = [root / page for page in _pages(root)]
-    around = [root / "_config.yml", root / "_toc.yml", *(root / "book").glob("*.bib")]
+    around = [root / name for name in ("_config.yml", "_toc.yml", "CITATION.cff")]
+    around += (root / "book").glob("*.bib")
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
-    renderer = [Path(__file__).with_name(name) for name in ("page.py", "elsewhere.py")]
+    renderer = [
+        Path(__file__).with_name(name) for name in ("page.py", "elsewhere.py", "landing.py")
+    ]
     inputs = _hashes(root, [*pages, *around, *static, *renderer, *_data_inputs(root)])
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
         inputs[tool] = importlib.metadata.version(tool)

@@ -12,19 +12,28 @@ For chapter writers::
 the entry point ``myst_nb.mime_renderers`` names, turns them into a numbered figure of the site,
 so that ``{numref}`fig-criteria-accuracy``` works on every page. (Jupyter's own metadata of a
 cell could hold a caption too, but only a typed one: nothing in it could come from a record.)
+
+A figure is handed over in several forms (`forms_of`): as vectors, in a light and a dark one, as the
+numbers that it shows, and as the code that drew it. The notebook shows a PNG, as every reader of
+notebooks can, and keeps the others beside it, packed; the site has them in ``_figures``.
 """
 
 import base64
+import functools
+import gzip
 import html
+import importlib
+import inspect
 import io
 import math
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dltlib.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas
     from matplotlib.figure import Figure
@@ -38,7 +47,7 @@ SHORTEST_ALT = 30
 
 MINUS = "\N{MINUS SIGN}"
 
-_PIXELS_PER_INCH = 96
+_PIXELS_PER_INCH, _POINTS_PER_INCH = 96, 72
 _GLUE_PREFIX = "application/papermill.record/"
 
 
@@ -72,7 +81,6 @@ def show(figure: "Figure", *, name: str, alt: str, caption: str, source: str | N
         facecolor="white",
         metadata={"Software": None},
     )
-    pyplot.close(figure)
     picture = buffer.getvalue()
     pixels = int.from_bytes(picture[16:20], "big")  # the width in the PNG header
     described = {
@@ -81,9 +89,50 @@ def show(figure: "Figure", *, name: str, alt: str, caption: str, source: str | N
         "source": _one_line(source or ""),
         "name": name,
         "width": round(pixels * _PIXELS_PER_INCH / DOTS_PER_INCH),
+        "forms": {kind: _packed(text) for kind, text in forms_of(figure).items()},
     }
+    pyplot.close(figure)
     bundle = {"image/png": base64.b64encode(picture).decode("ascii"), "text/plain": _one_line(alt)}
     display(bundle, raw=True, metadata={"image/png": described})
+
+
+def forms_of(figure: "Figure") -> dict[str, str]:
+    """What else than a picture a figure is: ``svg``, ``csv`` where it has numbers of its own,
+    ``drawn_by`` (the function's name) and ``cell`` (the chapter's code) where there are such."""
+    from IPython import get_ipython
+
+    from dltlib import figures
+
+    found = {"svg": figures.svg(figure)}
+    numbers = figures.numbers_of(figure)
+    if numbers is not None:
+        found["csv"] = numbers.to_csv(index=False, float_format="%.6g")
+    if draw := figures.drawn_by(figure):
+        found["drawn_by"] = f"{draw.__module__}:{draw.__qualname__}"
+    if shell := get_ipython():
+        found["cell"] = shell.user_ns["In"][-1]
+    return found
+
+
+def written(forms: "Mapping[str, str]", site: Path, name: str, alt: str, to_root: str) -> str:
+    """Put a figure's pictures into ``site/_figures``; returns the HTML that shows the one that
+    fits the page's mode, from a page that reaches the site's root by ``to_root``."""
+    from dltlib.figures import forms as figure_forms
+
+    folder = site / "_figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    light = forms["svg"]
+    for suffix, text in (("", light), ("-dark", figure_forms.dark(light))):
+        (folder / f"{name}{suffix}.svg").write_text(text, encoding="utf-8")
+    width, height = (
+        round(float(points) * _PIXELS_PER_INCH / _POINTS_PER_INCH)
+        for points in re.findall(r'(?:width|height)="([\d.]+)pt"', light)[:2]
+    )
+    return "".join(
+        f'<img class="only-{mode}" src="{to_root}_figures/{name}{suffix}.svg" '
+        f'alt="{html.escape(alt, quote=True)}" width="{width}" height="{height}" loading="lazy">'
+        for mode, suffix in (("light", ""), ("dark", "-dark"))
+    )
 
 
 def table(
@@ -276,7 +325,7 @@ def handle_mime(renderer: Any, data: Any, inline: bool) -> list[Any] | None:
     """Render an image that `show` left (myst-nb asks this for every output of a notebook).
 
     `renderer` is myst-nb's element renderer, `data` its `MimeData`. Returns document nodes: a
-    figure with its picture, alt text, caption and target; or None for anything else.
+    figure with its pictures, alt text, caption, forms and target; or None for anything else.
     """
     described = data.output_metadata.get(data.mime_type, {})
     if inline or data.mime_type != "image/png" or "alt" not in described:
@@ -292,11 +341,62 @@ def handle_mime(renderer: Any, data: Any, inline: bool) -> list[Any] | None:
         parser.current_node_context(holder),
         create_figure_context(parser, options, data.line or 0),
     ):
-        for image in renderer.render_image(data):
-            image["alt"] = described["alt"]
-            parser.current_node.append(image)
+        site = Path(parser.sphinx_env.app.outdir)
+        to_root = "../" * parser.sphinx_env.docname.count("/")
+        name = described["name"]
+        forms = {kind: _unpacked(text) for kind, text in described["forms"].items()}
+        picture = written(forms, site, name, described["alt"], to_root)
+        link = f'<a class="figure-picture" href="{to_root}_figures/{name}.svg">{picture}</a>'
+        parser.current_node.append(nodes.raw("", link, format="html"))
+    handed = _handed_over(forms, site, name, to_root)
+    holder.children[0].append(nodes.raw("", handed, format="html"))
     children: list[Any] = holder.children
     return children
+
+
+def _handed_over(forms: "Mapping[str, str]", site: Path, name: str, to_root: str) -> str:
+    """The line below a figure: links to its forms, which are written here."""
+    links = [("larger", f"{name}.svg", "Larger"), ("svg", f"{name}.svg", "SVG")]
+    if "csv" in forms:
+        (site / "_figures" / f"{name}.csv").write_text(forms["csv"], encoding="utf-8")
+        links.append(("csv", f"{name}.csv", "Data (CSV)"))
+    (site / "_figures" / f"{name}.txt").write_text(_code_of(forms), encoding="utf-8")
+    links.append(("code", f"{name}.txt", "Code"))
+    items = "".join(
+        f'<li><a class="figure-{kind}" href="{to_root}_figures/{file}"'
+        f"{' download' if kind in ('svg', 'csv') else ''}>{text}"
+        f'<span class="visually-hidden"> of {name}</span></a></li>'
+        for kind, file, text in links
+    )
+    return f'<ul class="figure-forms">{items}</ul>'
+
+
+def _code_of(forms: "Mapping[str, str]") -> str:
+    """The chapter's cell and the function that drew a figure, as plain text."""
+    parts = [f"# At commit {_commit()}."]
+    if "cell" in forms:
+        parts.append(f"# The cell of the chapter.\n\n{forms['cell'].strip()}")
+    if "drawn_by" in forms:
+        module, _, function = forms["drawn_by"].partition(":")
+        source = inspect.getsource(getattr(importlib.import_module(module), function))
+        file = f"{module.replace('.', '/')}.py"
+        parts.append(f"# The function that draws, in {file}.\n\n{source.strip()}")
+    return "\n\n\n".join(parts) + "\n"
+
+
+@functools.cache
+def _commit() -> str:
+    from dltlib import records
+
+    return records.commit()
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
+
+
+def _unpacked(text: str) -> str:
+    return gzip.decompress(base64.b64decode(text)).decode()
 
 
 def _one_line(text: str) -> str:

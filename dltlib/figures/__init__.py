@@ -20,7 +20,6 @@ from dltlib.figures.accuracy import (
     draw_dense,
     finish_panels,
     lead,
-    legend_below,
     nearest_round,
     percent,
     ranked,
@@ -45,6 +44,8 @@ from dltlib.figures.actions import (
     start_scatter,
 )
 from dltlib.figures.algorithm import history_curves, unit_pictures
+from dltlib.figures.ends import label_ends, legend_below, name_lines
+from dltlib.figures.forms import dark, dark_color, svg
 from dltlib.figures.masks import (
     CHANCE,
     SCALING_NAMES,
@@ -87,8 +88,16 @@ from dltlib.figures.styles import (
     VERMILION,
     WIDTH,
     Style,
+    drawn_by,
+    hand_over,
     labels,
     look,
+    numbers_of,
     style,
+)
+from dltlib.figures.thumbnails import (
+    accuracy_thumbnail,
+    lead_thumbnail,
+    learning_thumbnail,
 )
 from dltlib.figures.verdicts import NETWORK_COLORS, NETWORK_NAMES, distances, scorecard

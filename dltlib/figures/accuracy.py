@@ -5,9 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -15,7 +13,8 @@ from matplotlib.lines import Line2D
 
 from dltlib import claims
 from dltlib.errors import UserError
-from dltlib.figures.styles import BLACK, WIDTH, labels, look, style
+from dltlib.figures.ends import name_lines
+from dltlib.figures.styles import BLACK, WIDTH, hand_over, labels, look, style
 
 
 def curves(
@@ -182,50 +181,56 @@ def accuracy_curves(
         draw_curves(ax, known, names)
         draw_dense(ax, dense_baseline(table, column))
         ax.set_ylabel(ylabel)
-        ax.legend().remove()
     if zoom is not None:
         axes[0, 0].set_ylim(zoom)
         axes[0, 0].set_title("the top of the scale", loc="left")
         axes[1, 0].set_title("all of it", loc="left")
     density_axis(axes[-1, 0])
-    legend_below(figure, axes[-1, 0], columns)
+    name_lines(figure, axes, columns)
+    hand_over(figure, known)
     return figure
 
 
 def draw_curves(ax: Axes, known: pd.DataFrame, names: Mapping[str, str]) -> None:
-    """Lines of `curves` in percent, each with its interval as a band, into ``ax``."""
-    drawn = known.assign(
-        label=known["arm"].map(names), percent=100 * known["mean"], left=100 * known["density"]
-    )
-    styles = {names[arm]: style(arm) for arm in known["arm"].unique()}
-    sns.lineplot(
-        drawn,
-        x="left",
-        y="percent",
-        hue="label",
-        style="label",
-        palette={label: drawn_as.color for label, drawn_as in styles.items()},
-        dashes={label: drawn_as.dashes for label, drawn_as in styles.items()},
-        errorbar=None,  # the intervals are Student's, below
-        ax=ax,
-    )
-    for label, rows in drawn.groupby("label", sort=False):
-        ax.fill_between(
-            rows["left"],
-            100 * rows["low"],
-            100 * rows["high"],
-            color=to_rgba(styles[label].color, 0.15),
-            linewidth=0,
+    """Lines of `curves` in percent, each with its interval as a band, into ``ax``.
+
+    Where lines coincide, their markers still take turns: each line has a shape of its own, and
+    none stands where a neighbour's does.
+    """
+    arms = list(known["arm"].unique())
+    turns = max(2, min(4, len(arms)))
+    for number, arm in enumerate(arms):
+        rows, drawn = known[known["arm"] == arm].sort_values("density"), style(arm)
+        left = 100 * rows["density"]
+        (line,) = ax.plot(
+            left,
+            100 * rows["mean"],
+            color=drawn.color,
+            label=names[arm],
+            marker=_MARKERS[number % len(_MARKERS)],
+            markersize=4.5,
+            markevery=(number % turns, turns),
         )
-    ax.set_xlabel("")
-    ax.set_ylabel("")
+        if drawn.dashes:
+            line.set_dashes(drawn.dashes)
+        draw_band(ax, left, 100 * rows["low"], 100 * rows["high"], drawn.color)
+
+
+_MARKERS = "osD^vPX<>"
+
+
+def draw_band(ax: Axes, x: pd.Series, low: pd.Series, high: pd.Series, color: str) -> None:
+    """An interval along a line: a tint, and a thin outline in the line's colour, to be seen by."""
+    tint = to_rgba(color, 0.12)
+    ax.fill_between(x, low, high, facecolor=tint, edgecolor=color, linewidth=0.5)
 
 
 def draw_dense(ax: Axes, baseline: claims.Interval, label: str = "dense network") -> None:
     """The dense baseline as a horizontal line, its interval as a band."""
     ax.axhline(100 * baseline.mean, color=BLACK, linewidth=1, linestyle=(0, (1, 1)), label=label)
     if not math.isnan(baseline.low):
-        ax.axhspan(100 * baseline.low, 100 * baseline.high, color=BLACK, alpha=0.08, linewidth=0)
+        low, high, tint = 100 * baseline.low, 100 * baseline.high, to_rgba(BLACK, 0.08)
+        ax.axhspan(low, high, facecolor=tint, edgecolor=BLACK, linewidth=0.5)
 
 
 def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
@@ -242,35 +247,18 @@ def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
 def finish_panels(
     figure: Figure, axes: np.ndarray, titles: Iterable[str], ylabel: str, columns: int
 ) -> None:
-    """What panels against density share, once their lines are drawn: titles, axes, one legend.
+    """What panels against density share, once their lines are drawn: titles, axes, names.
 
     ``axes`` are ``[panel, 1]``, from top to bottom; only the last names its densities.
     """
     for ax, title in zip(axes[:, 0], titles, strict=True):
-        ax.legend().remove()
         ax.set_title(title, loc="left")
         ax.set_ylabel(ylabel)
         density_axis(ax)
     for ax in axes[:-1, 0]:
         ax.set_xlabel("")
-    legend_below(figure, axes, columns)
+    name_lines(figure, axes, columns)
 
 
 def _data_lines(ax: Axes) -> list[Line2D]:
     return [line for line in ax.get_lines() if np.size(line.get_xdata()) > 2]
-
-
-def legend_below(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) -> None:
-    """One legend of all that the axes hold, beneath the figure, where a phone has room for it."""
-    unique: dict[str, Artist] = {}
-    for ax in np.asarray(axes).ravel():
-        handles, texts = ax.get_legend_handles_labels()
-        unique |= dict(zip(texts, handles, strict=True))
-    figure.legend(
-        unique.values(),
-        unique.keys(),
-        loc="outside lower center",
-        ncols=columns,
-        handlelength=2.2,
-        columnspacing=1.2,
-    )

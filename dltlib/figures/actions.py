@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.typing import LineStyleType
@@ -17,14 +16,26 @@ from dltlib.figures.accuracy import (
     curves,
     dense_baseline,
     density_axis,
+    draw_band,
     draw_curves,
     draw_dense,
     finish_panels,
     known_arms,
     lead,
-    legend_below,
 )
-from dltlib.figures.styles import BLUE, GREY, ORANGE, SKY, VERMILION, WIDTH, labels, look, style
+from dltlib.figures.ends import legend_below, name_lines
+from dltlib.figures.styles import (
+    BLUE,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    WIDTH,
+    hand_over,
+    labels,
+    look,
+    style,
+)
 from dltlib.records import Record
 
 
@@ -204,11 +215,11 @@ def share_curves(
     known = curves(table[table["round"] >= first_round], arms, column)
     figure, ax = pyplot.subplots(figsize=(WIDTH, 3.9))
     draw_curves(ax, known, labels(list(known["arm"].unique())))
-    ax.legend().remove()
     ax.set_ylabel(ylabel)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     density_axis(ax)
-    legend_below(figure, ax, columns)
+    name_lines(figure, ax, columns)
+    hand_over(figure, known)
     return figure
 
 
@@ -266,13 +277,7 @@ def own_density(table: pd.DataFrame, arm: str, reference: str) -> Figure:
         rows = densities[densities["arm"] == one]
         drawn = {"color": style(one).color, "label": names[one]}
         upper.plot(rows["round"], 100 * rows["mean"], marker="o", markersize=4, **drawn)
-        upper.fill_between(
-            rows["round"],
-            100 * rows["low"],
-            100 * rows["high"],
-            color=to_rgba(style(one).color, 0.15),
-            linewidth=0,
-        )
+        draw_band(upper, rows["round"], 100 * rows["low"], 100 * rows["high"], style(one).color)
     upper.set_yscale("log")
     low = 100 * densities["mean"].min()
     ticks = [tick for tick in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if tick >= 0.9 * low]
@@ -383,13 +388,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
             known = curves(table, [arm], column)
             left = 100 * known["density"]
             ax.plot(left, 100 * known["mean"], color=color, linestyle=line, label=label)
-            ax.fill_between(
-                left,
-                100 * known["low"],
-                100 * known["high"],
-                color=to_rgba(color, 0.15),
-                linewidth=0,
-            )
+            draw_band(ax, left, 100 * known["low"], 100 * known["high"], color)
         ax.set_title(names[arm], loc="left")
         ax.set_ylim(-3, 103)
         density_axis(ax, label="")

@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from dltlib.figures.accuracy import legend_below
+from dltlib.figures.ends import legend_below
 from dltlib.figures.styles import WIDTH, look, style
 
 

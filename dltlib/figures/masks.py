@@ -9,18 +9,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from dltlib import claims
 from dltlib.figures.accuracy import (
     curves,
+    draw_band,
     draw_curves,
     draw_dense,
     finish_panels,
     known_arms,
-    legend_below,
 )
+from dltlib.figures.ends import legend_below
 from dltlib.figures.styles import BLACK, LEARNED, WIDTH, as_learned, look, style
 
 VALUE_NAMES = {"initial": "$w_i$", "constant": "signed constants"}
@@ -121,13 +121,7 @@ def _draw_over_epochs(ax: Axes, known: pd.DataFrame, marker: str = "") -> None:
         )
         if drawn.dashes:
             line.set_dashes(drawn.dashes)
-        ax.fill_between(
-            rows["round"],
-            100 * rows["low"],
-            100 * rows["high"],
-            color=to_rgba(drawn.color, 0.15),
-            linewidth=0,
-        )
+        draw_band(ax, rows["round"], 100 * rows["low"], 100 * rows["high"], drawn.color)
 
 
 def pixel_shares(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> np.ndarray:

@@ -10,7 +10,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dltlib.figures.accuracy import density_axis, legend_below, percent
+from dltlib.figures.accuracy import density_axis, percent
+from dltlib.figures.ends import legend_below
 from dltlib.figures.styles import BLACK, BLUE, DASHED, GREY, ORANGE, VERMILION, WIDTH, Style, look
 
 WAYS: dict[str, Style] = {

@@ -1,18 +1,25 @@
 """The look that all figures share: fonts and grid, and each arm's colour, dashes and name."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, ParamSpec
+from weakref import WeakKeyDictionary
 
 import matplotlib
+import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 WIDTH = 6.4
 """Inches. A figure as wide as the text; narrower than it could be, so that a phone, which scales
 it to its own width, still shows letters that can be read."""
 
-BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
-VERMILION, PURPLE, SKY = "#D55E00", "#CC79A7", "#56B4E9"
+# Okabe and Ito's hues, the pale ones darkened until they stand out from white, 3:1; their dark
+# forms (`forms.dark_color`) stand out from the dark page as much.
+BLUE, ORANGE, GREEN = "#0072B2", "#B57700", "#009E73"
+VERMILION, PURPLE, SKY = "#D55E00", "#B8619A", "#2A8AC4"
 GREY, BLACK, BROWN = "#7F7F7F", "#1A1A1A", "#8C5A2B"
+RED, OLIVE = "#B0413E", "#5E8C1A"
 
 _FONTS: dict[Any, float] = {
     "font.size": 11,
@@ -23,21 +30,53 @@ _FONTS: dict[Any, float] = {
     "xtick.labelsize": 10.5,
     "ytick.labelsize": 10.5,
 }
-look = matplotlib.rc_context(
-    {
-        **sns.plotting_context("notebook"),
-        **sns.axes_style("whitegrid"),
-        **_FONTS,
-        "grid.color": "#E6E6E6",
-        "axes.edgecolor": "#8C8C8C",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "lines.linewidth": 1.8,
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
-    }
-)
-"""Decorator of every function that draws: the book's fonts, grid and lines, for its time only."""
+_LOOK = {
+    **sns.plotting_context("notebook"),
+    **sns.axes_style("whitegrid"),
+    **_FONTS,
+    "grid.color": "#E6E6E6",
+    "axes.edgecolor": "#8C8C8C",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+
+P = ParamSpec("P")
+_DRAWN_BY: WeakKeyDictionary[Figure, Callable[..., Figure]] = WeakKeyDictionary()
+_NUMBERS: WeakKeyDictionary[Figure, pd.DataFrame] = WeakKeyDictionary()
+
+
+def look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorator of every function that draws: the book's fonts, grid and lines, for its time only.
+
+    The figure remembers who drew it (`drawn_by`).
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with matplotlib.rc_context(_LOOK):
+            figure = draw(*args, **kwargs)
+        _DRAWN_BY[figure] = draw
+        return figure
+
+    return drawn
+
+
+def drawn_by(figure: Figure) -> Callable[..., Figure] | None:
+    """The function of the book that drew a figure; None for one drawn elsewhere."""
+    return _DRAWN_BY.get(figure)
+
+
+def hand_over(figure: Figure, numbers: pd.DataFrame) -> None:
+    """Keep with a figure the numbers that it shows, for those who want them without the picture."""
+    _NUMBERS[figure] = numbers
+
+
+def numbers_of(figure: Figure) -> pd.DataFrame | None:
+    """What `hand_over` kept with the figure, or None."""
+    return _NUMBERS.get(figure)
 
 
 class Style(NamedTuple):
@@ -69,8 +108,8 @@ STYLES: dict[str, Style] = {
     "grad": Style(BROWN, DASHED),
     "reinit": Style(VERMILION),
     "signed_reinit": Style(GREEN),
-    "reshuffle": Style("#F0A36B", DASHED),
-    "signed_reshuffle": Style("#5CCBA9", DASHED),
+    "reshuffle": Style(RED, DASHED),
+    "signed_reshuffle": Style(OLIVE, DASHED),
     "constant": Style("#8A3A00", DOTTED),
     "signed_constant": Style("#00513B", DOTTED),
     "freeze_init": Style(ORANGE),

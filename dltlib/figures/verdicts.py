@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dltlib import catalogue, claims
-from dltlib.figures.accuracy import legend_below
+from dltlib.figures.ends import legend_below
 from dltlib.figures.styles import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, look
 
 NETWORK_COLORS = {"fc": BLUE, "conv2": ORANGE, "conv4": GREEN, "conv6": PURPLE, "all": BLACK}

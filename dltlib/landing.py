@@ -1,0 +1,419 @@
+"""The first page's answers: made from the records while the site is built, none typed by hand.
+
+``book/intro.md`` asks for the parts by a directive::
+
+    ```{landing} questions
+    ```
+
+`picture` is an untrained network as it is, masked, and trained; `questions` the paper's four, each
+with its answer, its number, a small figure and its verdicts; `tally` every verdict there is;
+`start` how to get to a result of one's own. A sentence that answers a question is chosen by the
+verdict on its claim, so that new records change what the page says.
+
+Pictures go into ``_figures`` beside the pages, where `dltlib.page` puts those of the chapters.
+"""
+
+import html
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dltlib import claims, elsewhere, experiments, figures, page, paths
+from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+
+NETWORK = "fc"
+"""Whose records answer: the network on which the paper is clearest."""
+_MARKS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", UNDECIDED: "?"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One of the paper's, and where its answer is to be found.
+
+    ``answers`` gives, for one or two claims, what each verdict on it says; ``headline`` the number
+    that stands large, and ``meaning`` what that is.
+    """
+
+    asked: str
+    chapter: str
+    answers: Mapping[str, Mapping[str, str]]
+    headline: claims.Comparison
+    meaning: str
+    thumbnail: Callable[[claims.Evidence], Any]
+    alt: str
+
+
+def _accuracy_thumbnail(
+    experiment: str, arms: Mapping[str, str]
+) -> Callable[[claims.Evidence], Any]:
+    def draw(evidence: claims.Evidence) -> Any:
+        table = evidence.table(experiment, NETWORK)
+        shown = table[table["density"] >= evidence.limits.any_pruning[0]]
+        return figures.accuracy_thumbnail(shown, arms)
+
+    return draw
+
+
+def _zeros_thumbnail(evidence: claims.Evidence) -> Any:
+    table = evidence.table("zeros", NETWORK)
+    shown = table[table["density"] >= evidence.limits.any_pruning[0]]
+    arms = {
+        "large_final/rewind/zero": "zeroed",
+        "large_final/rewind/freeze_init": "frozen at w_i",
+    }
+    return figures.lead_thumbnail(shown, "large_final/rewind/freeze_init", arms)
+
+
+def _masks_thumbnail(evidence: claims.Evidence) -> Any:
+    return figures.learning_thumbnail(
+        evidence.table("learned_supermasks", NETWORK),
+        {"learned/initial/rescaled": "mask learned"},
+        claims.interval(claims.trained(evidence) / 100),
+    )
+
+
+QUESTIONS = (
+    Question(
+        "Which weights have to be kept?",
+        "criteria",
+        {
+            "criteria-4": {
+                REPRODUCED: "Those that end large, or that grew: their tickets beat random ones, "
+                "and keeping the small ones is the worst of all.",
+                NOT_REPRODUCED: "Not simply those that the paper names: at least one of its good "
+                "criteria fails to beat random choice, or its worst is not the worst.",
+                UNDECIDED: "The large ones, the paper says; these records do not settle it.",
+            }
+        },
+        claims.Comparison(
+            "large_final − random",
+            claims.ticket("criteria", "large_final/rewind/zero"),
+            claims.ticket("criteria", "random/rewind/zero"),
+        ),
+        "tickets that keep what ends large, over tickets kept by chance",
+        _accuracy_thumbnail(
+            "criteria",
+            {
+                "large_final/rewind/zero": "large kept",
+                "random/rewind/zero": "chance",
+                "small_final/rewind/zero": "small kept",
+            },
+        ),
+        "Accuracy against the share of weights left, by what is kept: large weights, random ones, "
+        "small ones.",
+    ),
+    Question(
+        "What must they start from?",
+        "signs",
+        {
+            "signs-3": {
+                REPRODUCED: "The sign is what counts: one constant for all, each with its old "
+                "sign, beats values drawn anew.",
+                NOT_REPRODUCED: "More than a sign: constants with the old signs do not beat "
+                "values drawn anew.",
+                UNDECIDED: "Their old sign, the paper says; these records do not settle it.",
+            }
+        },
+        claims.Comparison(
+            "signed_constant − reinit",
+            claims.ticket("signs", "large_final/signed_constant/zero"),
+            claims.ticket("signs", "large_final/reinit/zero"),
+        ),
+        "signed constants over values drawn anew",
+        _accuracy_thumbnail(
+            "signs",
+            {
+                "large_final/rewind/zero": "rewound",
+                "large_final/signed_constant/zero": "sign only",
+                "large_final/reinit/zero": "drawn anew",
+            },
+        ),
+        "Accuracy against the share of weights left: kept weights rewound, reduced to their sign, "
+        "or drawn anew.",
+    ),
+    Question(
+        "Why set the pruned ones to zero?",
+        "zeros",
+        {
+            "zeros-1": {
+                REPRODUCED: "Zero is better than freezing them where they began",
+                NOT_REPRODUCED: "Zero is no better than freezing them where they began",
+                UNDECIDED: "Whether zero beats freezing them where they began is open",
+            },
+            "zeros-4": {
+                REPRODUCED: "; and training was moving them there anyway.",
+                NOT_REPRODUCED: "; but not every good criterion prunes what training was moving "
+                "there anyway, as the paper has it.",
+                UNDECIDED: "; whether training was moving them there anyway is open too.",
+            },
+        },
+        claims.Comparison(
+            "zero − freeze_init",
+            claims.ticket("zeros", "large_final/rewind/zero"),
+            claims.ticket("zeros", "large_final/rewind/freeze_init"),
+        ),
+        "pruned weights at zero, over pruned weights frozen at their initial values",
+        _zeros_thumbnail,
+        "The lead of zeroing over freezing pruned weights at their initial values, in points, "
+        "against the share of weights left.",
+    ),
+    Question(
+        "Can choosing replace training?",
+        "supermasks",
+        {
+            "supermask-5": {
+                REPRODUCED: "Yes: a mask over weights that were never trained reads digits as well "
+                "as the trained network.",
+                NOT_REPRODUCED: "Nearly: a mask over weights that were never trained reads digits, "
+                "and stays measurably behind the trained network.",
+                UNDECIDED: "A mask over weights that were never trained reads digits; how near it "
+                "comes to the trained network is open.",
+            }
+        },
+        claims.Comparison(
+            "learned mask", claims.OUR_TABLE_2["learned + DWR, w_i"], unit=claims.PERCENT
+        ),
+        "test accuracy of a network that was never trained, under a learned mask",
+        _masks_thumbnail,
+        "Accuracy of a learned mask over the epochs, rising from chance nearly to the trained "
+        "network's.",
+    ),
+)
+
+
+class Answers:
+    """What the parts read: the records of a directory (default: the book's) and all verdicts."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.shelf = claims.Shelf(directory)
+        self.results = {
+            (result.claim, result.network): result
+            for result in claims.scorecard(directory=directory)
+        }
+
+    def evidence(self, claim: str) -> claims.Evidence:
+        """The records that a claim is judged by."""
+        return claims.Evidence(self.shelf.choose(claims.CLAIMS.find(claim), NETWORK), NETWORK)
+
+
+# --- the parts -----------------------------------------------------------------------------------
+
+
+def questions(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
+    """The four questions as cards. ``keep`` stores a figure under a name, with its alt text, and
+    returns the HTML that shows it."""
+    return (
+        f'<div class="landing-questions">{"".join(_card(q, given, keep) for q in QUESTIONS)}</div>'
+    )
+
+
+def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], str]) -> str:
+    results = {claim: given.results[claim, NETWORK] for claim in question.answers}
+    evidence = given.evidence(next(iter(question.answers)))
+    part = claims.compare(question.headline, evidence)
+    answer = "".join(question.answers[claim][result.verdict] for claim, result in results.items())
+    if answer[-1] != ".":
+        answer += "."
+    try:
+        picture = keep(f"landing-{question.chapter}", question.thumbnail(evidence), question.alt)
+    except claims.Undecided:
+        picture = ""
+    verdicts = "".join(_verdict(result, given) for result in results.values())
+    return (
+        f'<section class="landing-card"><h3><a href="{question.chapter}.html">'
+        f"{html.escape(question.asked)}</a></h3><p>{html.escape(answer)}</p>"
+        f'<p class="landing-number"><strong>{_large(part)}</strong> '
+        f"{html.escape(question.meaning)}{_interval(part)}</p>"
+        f'<a class="landing-thumbnail" href="{question.chapter}.html" '
+        f'aria-label="To the chapter: {html.escape(question.asked)}">{picture}</a>'
+        f'<ul class="landing-verdicts">{verdicts}</ul></section>'
+    )
+
+
+def _large(part: claims.Part) -> str:
+    if math.isnan(part.effect):
+        return "no number yet"
+    if part.unit == claims.PERCENT:
+        return f"{part.effect:.1f} %"
+    return f"{part.effect:+.2f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def _interval(part: claims.Part) -> str:
+    if math.isnan(part.low):
+        return ""
+    ends = " to ".join(f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in (part.low, part.high))
+    return f" (95 % interval {ends}; {part.seeds} seeds)"
+
+
+def _verdict(result: claims.Result, given: Answers) -> str:
+    others = " ".join(
+        f'<span class="landing-other">{_title(network)} '
+        f"{_mark(given.results[result.claim, network])}</span>"
+        for network in claims.NETWORKS
+        if network != NETWORK
+    )
+    return (
+        f'<li><a class="landing-verdict {_kind(result.verdict)}" href="{_explorer(result)}">'
+        f"{_MARKS[result.verdict]} {result.claim}: {result.verdict}</a> on {_title(NETWORK)}; "
+        f"{others}</li>"
+    )
+
+
+def _mark(result: claims.Result) -> str:
+    """A verdict as a sign that links to the claim."""
+    said = f"{result.claim} on {_title(result.network)}: {result.verdict}"
+    if result.reason:
+        said += f" ({result.reason})"
+    return (
+        f'<a class="landing-mark {_kind(result.verdict)}" href="{_explorer(result)}" '
+        f'title="{html.escape(said)}" aria-label="{html.escape(said)}">{_MARKS[result.verdict]}</a>'
+    )
+
+
+def _kind(verdict: str) -> str:
+    """A verdict as a class of the style sheet."""
+    return verdict.replace(" ", "-")
+
+
+def _explorer(result: claims.Result) -> str:
+    return f"explorer.html#claim={result.claim}&amp;network={result.network}"
+
+
+def _title(network: str) -> str:
+    return figures.NETWORK_NAMES[network]
+
+
+def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
+    """The one picture: what FC reads before training, under a learned mask, and trained."""
+    evidence = given.evidence("supermask-5")
+    ways = {
+        "as it was drawn": claims.dense("supermasks", "large_final/initial/plain"),
+        "the same weights, under a learned mask": claims.OUR_TABLE_2["learned + DWR, w_i"],
+        "trained": claims.trained,
+    }
+    try:
+        values = {name: measure(evidence) for name, measure in ways.items()}
+    except claims.Undecided as reason:
+        return f"<p>No picture yet: {html.escape(str(reason))}.</p>"
+    rows = []
+    for name, one in values.items():
+        mean, low, high = claims.interval(one)
+        ends = f"{low:.1f} to {high:.1f}" if not math.isnan(low) else "one seed"
+        rows.append(
+            f'<div class="landing-bar"><span class="landing-bar-name">{name}</span>'
+            f'<span class="landing-bar-track"><span style="width:{mean:.2f}%"></span></span>'
+            f'<span class="landing-bar-value"><strong>{mean:.1f} %</strong> '
+            f"<small>[{ends}]</small></span></div>"
+        )
+    seeds = " and ".join(str(count) for count in dict.fromkeys(map(len, values.values())))
+    data = evidence.records["supermasks", NETWORK].plan["dataset"].upper()
+    return (
+        '<figure class="landing-picture"><p class="landing-picture-title">'
+        f"Of the test images of {data}, a network reads</p>{''.join(rows)}"
+        f"<figcaption>{_title(NETWORK)}: means over {seeds} seeds, 95 % intervals in brackets. "
+        "In the second row no weight was ever changed: only which of them take part was learned. "
+        '<a href="playground.html">Learn such a mask in your browser</a>, or read '
+        '<a href="supermasks.html">how it is done</a>.'
+        "</figcaption></figure>"
+    )
+
+
+def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
+    """Every claim on every network: counts, and a table of signs that link to the explorer."""
+    counts = claims.count(given.results.values())
+    words = "".join(
+        f'<span class="landing-count {_kind(verdict)}">{_MARKS[verdict]} '
+        f"<strong>{number}</strong> {verdict}</span> "
+        for verdict, number in counts.items()
+    )
+    sections = dict.fromkeys(one.section for one in claims.CLAIMS.values())
+    groups = "".join(
+        f'<th scope="colgroup" colspan="{sum(o.section == s for o in claims.CLAIMS.values())}">'
+        f"{s}</th>"
+        for s in sections
+    )
+    numbers = "".join(
+        f'<th scope="col" title="{html.escape(one.sentence)}">{one.name.split("-")[1]}</th>'
+        for one in claims.CLAIMS.values()
+    )
+    lines = []
+    for network in dict.fromkeys(network for _, network in given.results):
+        places = [(name, network) for name in claims.CLAIMS]
+        marks = [_mark(given.results[place]) if place in given.results else "" for place in places]
+        cells = "".join(f"<td>{mark}</td>" for mark in marks)
+        lines.append(f'<tr><th scope="row">{_title(network)}</th>{cells}</tr>')
+    here = len({network for _, network in given.results} - {claims.ALL_NETWORKS})
+    return (
+        f"<p>The paper's findings are {len(claims.CLAIMS)} sentences here, each made into "
+        f"comparisons and judged on {here} networks, by thresholds that were fixed before the "
+        f'records were made. So far:</p><p class="landing-counts">{words}</p>'
+        '<div class="table-region" role="region" aria-label="Verdicts by claim and network" '
+        'tabindex="0"><table class="landing-tally"><thead>'
+        f"<tr><td></td>{groups}</tr><tr><td></td>{numbers}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def start(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
+    """From nothing to a result of one's own; licence, how to cite, and where the code is."""
+    address = elsewhere.repository()
+    where = address or "ADDRESS"
+    commands = "\n".join(
+        (
+            f"git clone {where} lottery && cd lottery",
+            "make install",
+            ".venv/bin/dltlib run signs",
+            ".venv/bin/dltlib claims --network fc --preset tiny",
+        )
+    )
+    seeds = experiments.plan("signs", preset="tiny").seeds
+    code = f'<a href="{address}">The repository</a>' if address else "The repository"
+    return (
+        f'<pre class="landing-commands"><code>{html.escape(commands)}</code></pre>'
+        f"<p>The third line trains every arm of the chapter on signs with {seeds} seeds on the "
+        "8 × 8 digits that come with scikit-learn; the fourth judges the paper's sentences by what "
+        "came out. Nothing is downloaded but Python packages.</p>"
+        f"<p>{code} holds the chapters, the library, the records and the tests, under the MIT "
+        f"licence. To cite: <cite>{html.escape(_citation())}</cite>, together with the paper.</p>"
+    )
+
+
+def _citation() -> str:
+    import yaml
+
+    said = yaml.safe_load((paths.REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    names = ", ".join(author.get("name", "") for author in said["authors"])
+    return f"{names}, {said['title']}, version {said['version']}"
+
+
+PARTS = {"picture": picture, "questions": questions, "tally": tally, "start": start}
+
+
+# --- Sphinx --------------------------------------------------------------------------------------
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Let Sphinx know the directive ``landing``."""
+    from docutils import nodes
+    from sphinx.util.docutils import SphinxDirective
+
+    class Landing(SphinxDirective):
+        required_arguments = 1
+
+        def run(self) -> list[Any]:
+            part = PARTS.get(self.arguments[0])
+            if part is None:
+                raise self.error(f"landing: choose one of {', '.join(PARTS)}")
+            source = Path(app.srcdir)
+            given = Answers(source / "book" / "records")
+
+            def keep(name: str, figure: Any, alt: str) -> str:
+                to_root = "../" * self.env.docname.count("/")
+                return page.written(page.forms_of(figure), Path(app.outdir), name, alt, to_root)
+
+            return [nodes.raw("", part(given, keep), format="html")]
+
+    app.add_directive("landing", Landing)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,111 @@
+"""The first page says what the records say, whatever that is, and no number of it is typed."""
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib import pyplot
+
+from dltlib import claims, figures, landing, paths, records
+from dltlib.claims import VERDICTS
+
+BOOK_RECORDS = paths.book() / "records"
+
+
+@pytest.fixture(scope="module")
+def given() -> landing.Answers:
+    """The book's own records, and the verdicts by them."""
+    return landing.Answers(BOOK_RECORDS)
+
+
+def keep(name: str, figure: Any, alt: str) -> str:
+    """In place of the site's: the picture's name is enough."""
+    pyplot.close(figure)
+    return f"[{name}]"
+
+
+def test_every_verdict_has_an_answer_of_its_own() -> None:
+    for question in landing.QUESTIONS:
+        for claim, answers in question.answers.items():
+            assert claim in claims.CLAIMS
+            assert set(answers) == set(VERDICTS)
+            assert len(set(answers.values())) == len(VERDICTS)
+
+
+def test_no_number_is_typed() -> None:
+    texts = [(paths.book() / "intro.md").read_text()]
+    for question in landing.QUESTIONS:
+        texts += [question.asked, question.meaning, question.alt]
+        texts += [text for answers in question.answers.values() for text in answers.values()]
+    for text in texts:
+        found = re.findall(r"\d[\d.,]*\s*(?:%|points|seeds|percent)", text)
+        assert set(found) <= {"95 %"}  # the confidence
+
+
+def test_the_numbers_are_those_of_the_records(given: landing.Answers) -> None:
+    page = landing.questions(given, keep)
+    table = records.read("signs-fc-cpu", BOOK_RECORDS).table
+    low, high = claims.THRESHOLDS.any_pruning
+    looked = table[table["density"].between(low, high) & (table["round"] > 0)]
+    means = looked.groupby(["arm", "seed"])["test_accuracy"].mean()
+    lead = means["large_final/signed_constant/zero"] - means["large_final/reinit/zero"]
+    assert f"<strong>+{100 * lead.mean():.2f} points</strong>" in page
+    assert "[landing-signs]" in page
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_another_verdict_gives_another_answer(given: landing.Answers, verdict: str) -> None:
+    changed = landing.Answers(BOOK_RECORDS / "none")
+    changed.shelf = given.shelf
+    changed.results = {
+        place: dataclasses.replace(result, verdict=verdict)
+        for place, result in given.results.items()
+    }
+    page = landing.questions(changed, keep)
+    for question in landing.QUESTIONS:
+        for answers in question.answers.values():
+            for other, text in answers.items():
+                assert (text in page) == (other == verdict)
+    count = len(given.results)
+    assert f"<strong>{count}</strong> {verdict}" in landing.tally(changed, keep)
+
+
+def test_every_verdict_is_in_the_tally_and_leads_to_its_claim(given: landing.Answers) -> None:
+    page = landing.tally(given, keep)
+    for (claim, network), result in given.results.items():
+        title = figures.NETWORK_NAMES[network]
+        assert f"explorer.html#claim={claim}&amp;network={network}" in page
+        assert f"{claim} on {title}: {result.verdict}" in page
+    assert page.count("landing-mark") == len(given.results)
+
+
+def test_the_picture_has_an_untrained_a_masked_and_a_trained_network(
+    given: landing.Answers,
+) -> None:
+    shares = [float(x) for x in re.findall(r"<strong>([\d.]+) %", landing.picture(given, keep))]
+    evidence = given.evidence("supermask-5")
+    trained = claims.trained(evidence).mean()
+    assert len(shares) == 3
+    assert shares[0] < 2 * figures.CHANCE < shares[1] < shares[2]
+    assert math.isclose(shares[2], trained, abs_tol=0.051)
+
+
+def test_without_records_the_page_says_so(tmp_path: Path) -> None:
+    empty = landing.Answers(tmp_path)
+    pages = {name: part(empty, keep) for name, part in landing.PARTS.items()}
+    assert pages["questions"].count("no number yet") == len(landing.QUESTIONS)
+    assert "No picture yet" in pages["picture"]
+    assert "nan" not in "".join(pages.values())
+
+
+def test_the_commands_are_the_libraries_own(given: landing.Answers) -> None:
+    from dltlib import cli
+
+    lines = landing.start(given, keep).split("<code>")[1].split("</code>")[0].splitlines()
+    ours = [line.split("dltlib ")[1].split() for line in lines if "dltlib " in line]
+    assert len(ours) == 2
+    for words in ours:
+        cli._parser().parse_args(words)
