@@ -321,32 +321,35 @@ def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
 
 
 def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
-    """Every claim on every network: counts, and a table of signs that link to the explorer."""
+    """Every claim on every network: counts, and a table of signs that link to the explorer.
+
+    A sentence counts once: a second registration of a claim is the scorecard's to explain.
+    """
     counts = claims.count(given.results.values())
     words = "".join(
         f'<span class="landing-count {_kind(verdict)}">{_MARKS[verdict]} '
         f"<strong>{number}</strong> {verdict}</span> "
         for verdict, number in counts.items()
     )
-    sections = dict.fromkeys(one.section for one in claims.CLAIMS.values())
+    sentences = [one for one in claims.CLAIMS.values() if not one.again]
+    sections = [one.section for one in sentences]
     groups = "".join(
-        f'<th scope="colgroup" colspan="{sum(o.section == s for o in claims.CLAIMS.values())}">'
-        f"{s}</th>"
-        for s in sections
+        f'<th scope="colgroup" colspan="{sections.count(section)}">{section}</th>'
+        for section in dict.fromkeys(sections)
     )
     numbers = "".join(
         f'<th scope="col" title="{html.escape(one.sentence)}">{one.name.split("-")[1]}</th>'
-        for one in claims.CLAIMS.values()
+        for one in sentences
     )
     lines = []
     for network in dict.fromkeys(network for _, network in given.results):
-        places = [(name, network) for name in claims.CLAIMS]
+        places = [(one.name, network) for one in sentences]
         marks = [_mark(given.results[place]) if place in given.results else "" for place in places]
         cells = "".join(f"<td>{mark}</td>" for mark in marks)
         lines.append(f'<tr><th scope="row">{_title(network)}</th>{cells}</tr>')
     here = len({network for _, network in given.results} - {claims.ALL_NETWORKS})
     return (
-        f"<p>The paper's findings are {len(claims.CLAIMS)} sentences here, each made into "
+        f"<p>The paper's findings are {len(sentences)} sentences here, each made into "
         f"comparisons and judged on {here} networks, by thresholds that were fixed before the "
         f'records were made. So far:</p><p class="landing-counts">{words}</p>'
         '<div class="table-region" role="region" aria-label="Verdicts by claim and network" '

@@ -69,17 +69,22 @@ def test_another_verdict_gives_another_answer(given: landing.Answers, verdict: s
         for answers in question.answers.values():
             for other, text in answers.items():
                 assert (text in page) == (other == verdict)
-    count = len(given.results)
+    count = claims.count(changed.results.values())[verdict]
     assert f"<strong>{count}</strong> {verdict}" in landing.tally(changed, keep)
 
 
 def test_every_verdict_is_in_the_tally_and_leads_to_its_claim(given: landing.Answers) -> None:
     page = landing.tally(given, keep)
-    for (claim, network), result in given.results.items():
+    first = {
+        place: result
+        for place, result in given.results.items()
+        if not claims.CLAIMS[place[0]].again
+    }
+    for (claim, network), result in first.items():
         title = figures.NETWORK_NAMES[network]
         assert f"explorer.html#claim={claim}&amp;network={network}" in page
         assert f"{claim} on {title}: {result.verdict}" in page
-    assert page.count("landing-mark") == len(given.results)
+    assert page.count("landing-mark") == len(first)
 
 
 def test_the_picture_has_an_untrained_a_masked_and_a_trained_network(

@@ -93,7 +93,8 @@ def spread(places: list[float], distance: float) -> NDArray[np.float64]:
             last = pools.pop()
             pools[-1] += last
     level = np.array([np.mean(pool) for pool in pools for _ in pool], dtype=float)
-    return level + distance * np.arange(len(places))
+    result: NDArray[np.float64] = level + distance * np.arange(len(places))
+    return result
 
 
 def legend_below(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) -> None:

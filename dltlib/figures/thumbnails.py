@@ -40,7 +40,7 @@ def _thumbnail(table: pd.DataFrame, column: str, arms: Mapping[str, str], title:
         rows = known[known["arm"] == arm]
         _line(ax, 100 * rows["density"], 100 * rows["mean"], arm, name)
     density_axis(ax, label="weights left, %")
-    _finish(ax, title)
+    _finish(figure, ax, title)
     return figure
 
 
@@ -56,7 +56,7 @@ def learning_thumbnail(
         _line(ax, rows["round"], 100 * rows["mean"], arm, name)
     ax.axhline(100 * trained.mean, color=BLACK, linewidth=1.2, linestyle=":", label="trained")
     ax.set_xlabel("epochs")
-    _finish(ax, "accuracy, %")
+    _finish(figure, ax, "accuracy, %")
     return figure
 
 
@@ -67,10 +67,10 @@ def _line(ax: Axes, x: pd.Series, y: pd.Series, arm: str, name: str) -> None:
         line.set_dashes(drawn.dashes)
 
 
-def _finish(ax: Axes, title: str) -> None:
+def _finish(figure: Figure, ax: Axes, title: str) -> None:
     ax.set_title(title, loc="left", fontsize=_LETTERS)
     ax.tick_params(labelsize=_LETTERS)
-    ax.xaxis.label.set_size(_LETTERS)
+    ax.xaxis.label.set_fontsize(_LETTERS)
     ax.locator_params(axis="y", nbins=4)
-    ax.figure.draw_without_rendering()
+    figure.draw_without_rendering()
     label_ends(ax, _LETTERS)
