@@ -161,7 +161,7 @@ QUESTIONS = (
     ),
     Question(
         "Can choosing replace training?",
-        "supermasks",
+        "learned",
         {
             "supermask-5": {
                 REPRODUCED: "Yes: a mask over weights that were never trained reads digits as well "
@@ -315,7 +315,7 @@ def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
         f"<figcaption>{_title(NETWORK)}: means over {seeds} seeds, 95 % intervals in brackets. "
         "In the second row no weight was ever changed: only which of them take part was learned. "
         '<a href="playground.html">Learn such a mask in your browser</a>, or read '
-        '<a href="supermasks.html">how it is done</a>.'
+        '<a href="learned.html">how it is done</a>.'
         "</figcaption></figure>"
     )
 
