@@ -15,11 +15,6 @@
 # %% [markdown]
 # (scorecard)=
 # # The scorecard
-#
-# What remains of the paper {cite:p}`zhou2019deconstructing` when it is run again? Its findings come down to a handful of sentences.
-# Here each is a small function of the records that lie beside this book: it yields an effect, an
-# interval, and a verdict. Nothing on this page is judged by eye, and the command `dltlib claims`
-# prints the same.
 
 # %% tags=["remove-cell"]
 import dataclasses
@@ -30,121 +25,194 @@ from IPython.display import Markdown, display
 
 from dltlib import claims, experiments, figures, page, records, runs
 
+TITLES = figures.NETWORK_NAMES
 results = claims.scorecard()
-by_place = {(result.claim, result.network): result for result in results}
+first = [result for result in results if claims.CLAIMS[result.claim].again is None]
 counts = claims.count(results)
 measured = [result for result in results if not math.isnan(result.weakest.effect)]
-fc = [result for result in measured if result.network == "fc"]
-networks = [name for name in figures.NETWORK_NAMES if any(r.network == name for r in measured)]
-page.glue(
-    scorecard_claims=len(claims.CLAIMS),
-    scorecard_fc_reproduced=claims.count(fc)[claims.REPRODUCED],
-    scorecard_fc_not=claims.count(fc)[claims.NOT_REPRODUCED],
-    scorecard_fc_undecided=claims.count(fc)[claims.UNDECIDED],
-    scorecard_reproduced=counts[claims.REPRODUCED],
-    scorecard_not=counts[claims.NOT_REPRODUCED],
-    scorecard_undecided=counts[claims.UNDECIDED],
-    scorecard_unmeasured=len(results) - len(measured),
-    scorecard_confidence=claims.THRESHOLDS.confidence,
-    scorecard_least_seeds=claims.THRESHOLDS.least_seeds,
-)
+fc = [result for result in first if result.network == "fc"]
+on_fc = claims.count(fc)
+networks = [name for name in TITLES if any(result.network == name for result in measured)]
+by_place = {(result.claim, result.network): result for result in results}
+decided = [result for result in measured if result.verdict != claims.UNDECIDED]
+counted = [result for result in decided if result in first]
+undecided = [result for result in measured if result.verdict == claims.UNDECIDED]
 
-# %% tags=["remove-cell"]
-# What the prose says of each claim on FC, by the claim's name.
-for result in fc:
-    key, part = result.claim.replace("-", "_"), result.weakest
-    page.glue(
-        **{
-            f"{key}_verdict": result.verdict,
-            f"{key}_effect": part.effect,
-            f"{key}_held": sum(part.verdict == claims.REPRODUCED for part in result.parts),
-            f"{key}_parts": len(result.parts),
-        }
-    )
-
-# A closer look at zeros-4, round by round.
-(criteria_record,) = by_place["zeros-4", "fc"].records
-rounds = records.read(criteria_record).table
-rounds = rounds[rounds["arm"] == "large_final/rewind/zero"].groupby("round").mean(numeric_only=True)
-w_i, w_f = records.read_arrays(criteria_record)["weights/dense1"]
-page.glue(
-    zeros_4_first_pruned=rounds["pruned_shrunk_share"][1],
-    zeros_4_first_all=rounds["shrunk_share"][1],
-    zeros_4_last_pruned=rounds["pruned_shrunk_share"].iloc[-1],
-    zeros_4_last_all=rounds["shrunk_share"].iloc[-1],
-    zeros_4_still=float((w_i == w_f).mean()),
-)
-
-# %% [markdown]
-# The tally for the fully connected network, of {glue:text}`scorecard_claims:d` claims: reproduced {glue:text}`scorecard_fc_reproduced:d`,
-# not reproduced {glue:text}`scorecard_fc_not:d`, undecided {glue:text}`scorecard_fc_undecided:d`. The
-# convolutional networks were run much smaller than the paper's, to show that they run and what they give;
-# read their columns with that in mind.
-
-# %% tags=["remove-input"]
-SHORT = {claims.REPRODUCED: "yes", claims.NOT_REPRODUCED: "no", claims.UNDECIDED: "open"}
-
-
-def short_verdict(claim, network):
-    result = by_place.get((claim, network))
-    if result is None or math.isnan(result.weakest.effect):
-        return ""
-    return SHORT[result.verdict]
-
-
-page.table(
-    pd.DataFrame(
-        {
-            figures.NETWORK_NAMES[network]: {
-                claim: short_verdict(claim, network) for claim in claims.CLAIMS
-            }
-            for network in networks
-        }
-    ),
-    caption="The verdicts. yes: reproduced; no: not reproduced; open: undecided; empty: not measured. The claims are spelt out below.",
-)
-
-# %% [markdown]
-# ## How a verdict is made
-#
-# **An effect.** A claim comes down to one or more comparisons, such as "the tickets of one arm against those of
-# another". Both arms start from the same weights with the same seed and see the images in the same order, so
-# the difference is taken seed by seed. Accuracies are those on the test images at the iteration that
-# did best on the validation images, averaged over the rounds whose density falls into a stated window.
-# All comparisons are turned so that more is better for the claim.
-#
-# **An interval.** The differences of the seeds have a mean, and Student's t distribution gives its
-# {glue:text}`scorecard_confidence:.0%` interval. Few seeds make it wide: with five it reaches 1.2
-# standard deviations to either side, with three 2.5. It says how sure we are of the mean over
-# seeds, and nothing about other data sets or other rates of learning.
-#
-# **A threshold.** A comparison is *reproduced* if the whole interval lies above its threshold, *not reproduced* if
-# the whole interval lies below, and *undecided* if the interval spans it, if there are fewer than
-# {glue:text}`scorecard_least_seeds:d` seeds, or if the records do not reach the densities that the claim speaks of. A claim with several
-# comparisons is reproduced if all of them are, and not reproduced if any of them is not: a strict reading. The
-# numbers shown for it are those of its weakest comparison.
-#
-# **No second look.** The thresholds were written down, and committed, before any of the book's records on the
-# paper's data was made; the history of `dltlib/claims.py` and `book/records` shows the order. "As well as" and "close to"
-# need a margin; it is measured in errors, because half a percentage point is much on MNIST and nothing on
-# CIFAR-10.
-
-
-# %% tags=["remove-input"]
-def stated(name, value):
-    if isinstance(value, tuple):
-        return (" to " if name.endswith("pruning") else " and ").join(f"{end:g}" for end in value)
-    return f"{value:g}"
+# How every decided verdict fares by other readings, and corrected for multiplicity.
+readings = {(one.claim, one.network): claims.readings_of(one) for one in decided}
+corrected = {(one.claim, one.network): claims.corrected(one).verdict for one in decided}
 
 
 def listed(lines):
     display(Markdown("\n".join(f"- {line}" for line in lines)))
 
 
-listed(
-    f"`{one.threshold}` = **{stated(one.threshold, one.value)}**: {one.meaning}"
-    for one in claims.THRESHOLDS.table().itertuples()
+# %% tags=["remove-input"]
+firm = [
+    result
+    for result in counted
+    if all(one.verdict == result.verdict for one in readings[result.claim, result.network])
+]
+page.answer(
+    question="What remains of the paper when it is run again?",
+    answer=f"On the fully connected network, of {len(fc)} claims {on_fc[claims.REPRODUCED]} are reproduced, "
+    f"{on_fc[claims.NOT_REPRODUCED]} are not and {on_fc[claims.UNDECIDED]} remain open. On the convolutional networks, "
+    "which were run much smaller than the paper's, most remain open.",
+    number=f"{counts[claims.REPRODUCED]} verdicts are “reproduced”, {counts[claims.NOT_REPRODUCED]} “not "
+    f"reproduced”, {counts[claims.UNDECIDED]} open. Of the {len(counted)} decided ones {len(firm)} stay the same in every "
+    "other reading of the records.",
+    results=[],
 )
+
+# %% [markdown]
+# The findings of the paper {cite:p}`zhou2019deconstructing` come down to sixteen sentences.
+# Here each is a small function of the records that lie beside this book: it yields an effect, an
+# interval, and a verdict. Nothing on this page is judged by eye, and the command `dltlib claims`
+# prints the same. Each sentence unfolds: how it was read, every comparison that it comes down to on every network, and how
+# its verdicts fare where a choice is another.
+#
+# ## What is decided
+
+
+# %% tags=["remove-cell"]
+CHAPTER = {"criteria": "criteria", "signs": "signs", "zeros": "zeros"}
+OF_MASKS = {"1": "supermasks", "2": "supermasks"}
+
+
+def chapter(name):
+    section, number = name.split("-")
+    return CHAPTER.get(section) or OF_MASKS.get(number, "learned")
+
+
+def of_claim(name):
+    return [result for result in measured if result.claim == name]
+
+
+def verdicts_in_words(own):
+    """The verdicts on one claim: "reproduced on FC, open on Conv2 and Conv4"."""
+    words = []
+    for verdict, short in zip(claims.VERDICTS, ("reproduced", "not reproduced", "open")):
+        where = [TITLES[result.network] for result in own if result.verdict == verdict]
+        if where:
+            *most, last = where
+            words.append(
+                f"{short} on {', '.join(most)} and {last}" if most else f"{short} on {last}"
+            )
+    return ", ".join(words).replace("on between networks", "between networks")
+
+
+def comparisons_of(own):
+    """Every comparison of a claim on every network that it was measured on."""
+    frames = [
+        claims.comparisons([result])
+        .assign(claim=TITLES[result.network])
+        .rename(columns={"claim": "network"})
+        for result in own
+    ]
+    return pd.concat(frames).fillna("").rename_axis(columns="comparison")
+
+
+def of_readings(result):
+    """In how many readings a verdict holds, and which give another."""
+    given = readings[result.claim, result.network]
+    other = [f"{one.change}: {one.verdict}" for one in given if one.verdict != result.verdict]
+    words = f"{TITLES[result.network]}: {result.verdict}, {claims.holds(given)}"
+    return f"{words} ({'; '.join(other)})" if other else words
+
+
+def unfold(name):
+    """One claim: its sentence, and behind it all that is known."""
+    one, own = claims.CLAIMS[name], of_claim(name)
+    settled = [result for result in own if result.verdict != claims.UNDECIDED]
+    links = ", ".join(
+        f"[{TITLES[result.network]}](explorer.html#claim={name}&network={result.network})"
+        for result in own
+    )
+    paragraphs = [
+        f"How it was read: {one.reading}",
+        "By other readings of the records: " + "; ".join(map(of_readings, settled)) + "."
+        if settled
+        else "",
+        f"Drag its window and its bar in the explorer: {links}. Told in its chapter: "
+        f"[{chapter(name)}]({chapter(name)}.html). Records: "
+        + ", ".join(f"`{record}`" for record in dict.fromkeys(r for o in own for r in o.records))
+        + ".",
+    ]
+    # A name, such as large_final, stays as it is written.
+    plain = one.sentence.split()[0].rstrip(",:").isalpha()
+    sentence = one.sentence[0].upper() + one.sentence[1:] if plain else one.sentence
+    title = f"{sentence}: {verdicts_in_words(own)} ({name})"
+    page.fold(title, *filter(None, paragraphs), frame=comparisons_of(own), name=name)
+
+
+def where(verdict):
+    """Claims with that verdict on FC, in the paper's order."""
+    return [
+        result.claim for result in results if (result.network, result.verdict) == ("fc", verdict)
+    ]
+
+
+# %% [markdown]
+# ### Reproduced on FC
+
+# %% tags=["remove-input"]
+for name in where(claims.REPRODUCED):
+    unfold(name)
+
+# %% [markdown]
+# ### Not reproduced on FC
+#
+# A scorecard is only worth its misses.
+
+# %% tags=["remove-input"]
+for name in where(claims.NOT_REPRODUCED):
+    unfold(name)
+
+# %% [markdown]
+# ### Decided elsewhere
+#
+# On networks other than FC these verdicts are decided, at the scale at which the records were made:
+
+# %% tags=["remove-input"]
+listed(
+    [
+        f"{TITLES[result.network]}, **{result.verdict}**: {claims.CLAIMS[result.claim].sentence} "
+        f"({result.claim}; {result.weakest.name}: {claims.in_brackets(result.weakest)} {result.weakest.unit}; "
+        f"{claims.holds(readings[result.claim, result.network])})"
+        for result in decided
+        if result.network != "fc"
+    ]
+    or ["none"]
+)
+
+# %% [markdown]
+# ## What is open, and what it would take
+
+# %% tags=["remove-input"]
+for name in where(claims.UNDECIDED):
+    if of_claim(name):
+        unfold(name)
+page.fold(
+    f"All {len(undecided)} open verdicts, and what would close each",
+    frame=pd.DataFrame(
+        {
+            f"{result.claim}, {TITLES[result.network]}": {
+                "weakest comparison": result.weakest.name,
+                "effect": claims.in_brackets(result.weakest),
+                "threshold": claims.bracketed(result.weakest.bar, math.nan, math.nan),
+                "it would take": claims.would_take(result),
+            }
+            for result in undecided
+        }
+    ).T.rename_axis(columns="claim"),
+    name="open",
+)
+missing = [result for result in results if math.isnan(result.weakest.effect)]
+if missing:
+    page.fold(
+        f"{len(missing)} not measured yet",
+        "; ".join(f"{one.claim} on {TITLES[one.network]}: {one.reason}" for one in missing) + ".",
+    )
 
 # %% [markdown]
 # ## All of it in one picture
@@ -156,15 +224,16 @@ page.show(
     alt=(
         "One row for each claim, one dot with an interval for each network: how far the effect of the "
         "claim's weakest comparison lies from its threshold, in percentage points. On FC "
-        f"{claims.count(fc)[claims.REPRODUCED]} intervals lie wholly to the right of the threshold, "
-        f"{claims.count(fc)[claims.NOT_REPRODUCED]} wholly to its left, and "
-        f"{claims.count(fc)[claims.UNDECIDED]} span it or cannot be judged."
+        f"{on_fc[claims.REPRODUCED]} intervals lie wholly to the right of the threshold, "
+        f"{on_fc[claims.NOT_REPRODUCED]} wholly to its left, and "
+        f"{on_fc[claims.UNDECIDED]} span it or cannot be judged."
     ),
     caption=(
-        "How far the evidence for each claim lies from its threshold (the black line): the weakest "
-        "comparison with its interval, the claim's others as pale dots, and the paper's figure where "
-        "it gives one. An interval wholly to the right means reproduced, wholly to the left "
-        "not reproduced. The scale is linear from −1 to +1 and logarithmic beyond."
+        "How far the evidence for each claim lies from its threshold (the black line). Dots with intervals: the comparison that "
+        "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; pale dots: the claim's "
+        "other comparisons. An interval wholly to the right means reproduced, wholly to the left "
+        "not reproduced, across the line open. Crosses are single seeds: with fewer than three there is no interval and no "
+        "verdict. The scale is linear from −1 to +1 and logarithmic beyond."
     ),
     source=(
         "Records: "
@@ -174,147 +243,137 @@ page.show(
     ),
 )
 
-
-# %% tags=["remove-cell"]
-def interval(part):
-    digits = 1 if part.unit == claims.PERCENT else 2
-    return claims.bracketed(part.effect, part.low, part.high, digits)
-
-
-def threshold(part):
-    return claims.bracketed(part.bar, math.nan, math.nan)
-
-
-def unbroken(text):
-    return text.replace("-", "\N{NON-BREAKING HYPHEN}").replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def row(result):
-    part = result.weakest
-    return {
-        "": unbroken(f"{result.claim} {figures.NETWORK_NAMES[result.network]}"),
-        "verdict": result.verdict,
-        "effect": interval(part),
-        "threshold": threshold(part),
-        "paper": "" if part.paper is None else f"{part.paper:g}".replace("-", "−"),
-        "seeds": part.seeds,
-        "weakest comparison": part.name,
-    }
-
-
-def evidence(section, caption):
-    """The claims of a section in words, then what the records say of each."""
-    own = [one for one in claims.CLAIMS.values() if one.section == section]
-    listed(f"**{one.name}**: {one.sentence}. *{one.reading}*" for one in own)
-    rows = [row(result) for result in measured if claims.CLAIMS[result.claim].section == section]
-    page.table(pd.DataFrame(rows).set_index("").rename_axis(None), caption=caption)
-
-
-# %% [markdown]
-# ## Criteria
-#
-# Which weights should stay? ({doc}`criteria`) At moderate pruning the tickets of large_final lie
-# {glue:text}`criteria_1_effect:+.2f` points from the dense network (criteria-1: {glue:text}`criteria_1_verdict`), and
-# magnitude_increase, over all densities, {glue:text}`criteria_2_effect:+.2f` points from large_final (criteria-2: {glue:text}`criteria_2_verdict`).
-# The other two claims are about the order of all nine criteria. Of the {glue:text}`criteria_3_parts:d` comparisons that
-# criteria-3 makes, {glue:text}`criteria_3_held:d` hold ({glue:text}`criteria_3_verdict`), and of the {glue:text}`criteria_4_parts:d` of criteria-4,
-# {glue:text}`criteria_4_held:d` ({glue:text}`criteria_4_verdict`).
-
 # %% tags=["remove-input"]
-CAPTION = "Effects in percentage points of test accuracy, unless marked."
-evidence("criteria", f"Claims on mask criteria. {CAPTION}")
-
-# %% [markdown]
-# ## Signs
-#
-# What should the kept weights start from? ({doc}`signs`) The heart of it is signs-3: constants with the right signs against
-# new draws from the right distribution with random ones, {glue:text}`signs_3_effect:+.2f` points
-# apart over all densities ({glue:text}`signs_3_verdict`). That the three actions with random signs fall behind, and ever
-# further, is {glue:text}`signs_2_verdict` ({glue:text}`signs_2_held:d` of {glue:text}`signs_2_parts:d` comparisons). signs-1 asks
-# the most of the three with kept signs: to be close to rewinding *and* to pass the dense network; it is
-# {glue:text}`signs_1_verdict`, with {glue:text}`signs_1_held:d` of {glue:text}`signs_1_parts:d` comparisons above their thresholds.
-
-# %% tags=["remove-input"]
-evidence("signs", f"Claims on mask-1 actions. {CAPTION} Growth is by the halving of the density.")
-
-# %% [markdown]
-# ## Zeros
-#
-# What becomes of the pruned weights? ({doc}`zeros`) Zeroing them rather than freezing them where they
-# started is worth {glue:text}`zeros_1_effect:+.2f` points (zeros-1: {glue:text}`zeros_1_verdict`). Of the two claims on variants that do one
-# or the other, by which way training moved the weight, zeros-2 is {glue:text}`zeros_2_verdict` and zeros-3 {glue:text}`zeros_3_verdict`. zeros-4 is the paper's explanation of it all, that masking is
-# a kind of training. Taken at its word, it says that more than half of what a good criterion prunes was on its way
-# to zero, and more than among the weights it could have pruned: {glue:text}`zeros_4_held:d` of {glue:text}`zeros_4_parts:d` comparisons hold
-# ({glue:text}`zeros_4_verdict`).
-#
-# What lies behind that last verdict is worth a second look, which came after the first and does not change it. In the first round,
-# right after the dense training, {glue:text}`zeros_4_first_pruned:.0%` of the weights that large_final prunes had moved
-# towards zero, against {glue:text}`zeros_4_first_all:.0%` of all. Later rounds choose among survivors, of which ever fewer
-# shrink: in the last, {glue:text}`zeros_4_last_pruned:.0%` against {glue:text}`zeros_4_last_all:.0%`. And {glue:text}`zeros_4_still:.0%` of
-# the first layer's weights do not move at all, most of them because their pixel is black in every training image; they
-# count as not moving towards zero. How the criteria stand against what they could have pruned is therefore
-# the fairer half of the claim.
-
-# %% tags=["remove-input"]
-evidence("zeros", f"Claims on mask-0 actions. {CAPTION}")
-
-# %% [markdown]
-# ## Supermasks
-#
-# Can a mask alone make an untrained network classify? ({doc}`supermasks`) supermask-1 says that masks by criterion can, and that
-# heeding signs helps ({glue:text}`supermask_1_verdict`); supermask-2, that signed constants are better material than the
-# drawn values ({glue:text}`supermask_2_verdict`). The lead of learned masks over these is {glue:text}`supermask_3_effect:+.1f` points where it is
-# smallest (supermask-3: {glue:text}`supermask_3_verdict`), and rescaling adds {glue:text}`supermask_4_effect:+.2f` (supermask-4: {glue:text}`supermask_4_verdict`). The
-# best of them, on a network that was never trained, ends {glue:text}`supermask_5_effect:+.2f` points from the same network
-# trained (supermask-5: {glue:text}`supermask_5_verdict`).
-
-# %% tags=["remove-input"]
-evidence("supermask", f"Claims on supermasks. {CAPTION}")
+SHORT = {claims.REPRODUCED: "yes", claims.NOT_REPRODUCED: "no", claims.UNDECIDED: "open"}
 
 
-# %% tags=["remove-input"]
-table_2 = claims.table_2_in_words(claims.table_2()).rename(columns=figures.NETWORK_NAMES, level=0)
+def short_verdict(claim, network):
+    result = by_place.get((claim, network))
+    if result is None or math.isnan(result.weakest.effect):
+        return ""
+    if result.verdict == claims.UNDECIDED:
+        return SHORT[result.verdict]
+    given = readings[claim, network]
+    same = sum(one.verdict == result.verdict for one in given)
+    return f"{SHORT[result.verdict]} ({same}/{len(given)})"
+
+
 page.table(
-    table_2,
-    caption="Test accuracy in percent: the paper's table 2, and ours with its interval. S.C.: signed constants; DWR: dynamic weight rescaling.",
+    pd.DataFrame(
+        {
+            TITLES[network]: {claim: short_verdict(claim, network) for claim in claims.CLAIMS}
+            for network in networks
+        }
+    ),
+    caption="The verdicts. yes: reproduced; no: not reproduced; open: undecided; empty: not measured. In brackets: in how many of the readings that concern it "
+    "the verdict is the same.",
 )
 
 # %% [markdown]
-# ## What did not reproduce
+# ## The paper's table 2, row by row
+
+# %% tags=["remove-input"]
+page.table(
+    claims.table_2_in_words(claims.table_2()).rename(columns=TITLES, level=0),
+    caption="Test accuracy in percent: the paper's table 2, and ours with its interval, or single seeds where there are fewer than three. S.C.: signed constants; "
+    f"DWR: dynamic weight rescaling. {claims.FAILED}: did not learn, no further above chance than 20 %; no working rate was found for it, so that it is no figure for the method.",
+)
+
+# %% [markdown]
+# FC is told row by row in {doc}`supermasks` and {doc}`learned`, the convolutional networks, which are reduced, in {doc}`convolutions`.
+
+# %% [markdown]
+# ## How a verdict is made
 #
-# A scorecard is only worth its misses. These are all of them, at the scale at which they were found:
+# **An effect.** A claim comes down to one or more comparisons, such as "the tickets of one arm against those of
+# another". Both arms start from the same weights with the same seed and see the images in the same order, so
+# the difference is taken seed by seed. Accuracies are those on the test images at the iteration that
+# did best on the validation images, averaged over the rounds whose density falls into a stated window.
+# All comparisons are turned so that more is better for the claim.
+#
+# **An interval.** The differences of the seeds have a mean, and Student's t distribution gives its
+# {glue:text}`scorecard_confidence` interval. Few seeds make it wide: with five it reaches 1.2
+# standard deviations to either side, with three 2.5. It says how sure we are of the mean over
+# seeds, and nothing about other data sets or other rates of learning.
+#
+# **A threshold.** A comparison is *reproduced* if the whole interval lies above its threshold, *not reproduced* if
+# the whole interval lies below, and *undecided* if the interval spans it, if there are fewer than
+# {glue:text}`scorecard_least_seeds:d` seeds, or if the records do not reach the densities that the claim speaks of. A claim with several
+# comparisons is reproduced if all of them are, and not reproduced if any of them is not: a strict reading. The
+# numbers shown for it are those of its weakest comparison.
+#
+# **No second look.** The thresholds were written down, and committed, before any of the book's records on the
+# paper's data was made; the history of `dltlib/claims` and `book/records` shows the order. "As well as" and "close to"
+# need a margin; it is measured in errors, because half a percentage point is much on MNIST and nothing on
+# CIFAR-10. One threshold was badly made, the 5 points of supermask-3; it stays, and the claim was registered a second time, on 2026-11-24 and before the records that it
+# is meant for, as supermask-3b. Both verdicts are shown, and the first is counted.
+
+# %% tags=["remove-input"]
+page.glue(
+    scorecard_confidence=f"{100 * claims.THRESHOLDS.confidence:.0f} %",
+    scorecard_least_seeds=claims.THRESHOLDS.least_seeds,
+)
+
+
+def stated(name, value):
+    if isinstance(value, tuple):
+        return (" to " if name.endswith("pruning") else " and ").join(f"{end:g}" for end in value)
+    return f"{value:g}"
+
+
+limits = claims.THRESHOLDS.table()
+page.fold(
+    "Every threshold",
+    frame=pd.DataFrame(
+        {
+            one.threshold: {"value": stated(one.threshold, one.value), "meaning": one.meaning}
+            for one in limits.itertuples()
+        }
+    ).T.rename_axis(columns="threshold"),
+)
+
+# %% [markdown]
+# ## How far to trust one
+#
+# **Other readings.** A choice that might have been another is made another, one at a time: windows that end at 1 % of the weights end at 0.5 % or 2 %; the accuracy is read
+# after the last iteration; margins are halved, or doubled. A change that moves none of a claim's numbers does not count. These verdicts change:
 
 # %% tags=["remove-input"]
 listed(
     [
-        f"**{result.claim}** on {figures.NETWORK_NAMES[result.network]} "
-        f"({', '.join(f'`{name}`' for name in result.records)}): {part.name} is "
-        f"{interval(part)} {part.unit}, threshold {threshold(part)}"
-        for result in measured
-        if result.verdict == claims.NOT_REPRODUCED
-        for part in result.parts
-        if part.verdict == claims.NOT_REPRODUCED
+        f"**{result.claim}**, {of_readings(result)}"
+        for result in decided
+        if any(one.verdict != result.verdict for one in readings[result.claim, result.network])
+    ]
+    or ["none"]
+)
+changed = [one for one in decided if corrected[one.claim, one.network] != one.verdict]
+compared = [part for one in decided for part in one.parts if part.verdict != claims.UNDECIDED]
+page.glue(
+    scorecard_most_parts=max(len(result.parts) for result in results),
+    scorecard_compared=len(compared),
+    scorecard_by_chance=0.5 * (1 - claims.THRESHOLDS.confidence) * len(compared),
+)
+
+# %% [markdown]
+# **Many comparisons.** A claim has up to {glue:text}`scorecard_most_parts:d` comparisons, each with an interval that misses its mean one time in twenty. *Reproduced* asks that all
+# hold, which more comparisons make harder and not easier: there no correction is needed. *Not reproduced* asks that any fails, which more comparisons make likelier.
+# The decided verdicts rest on {glue:text}`scorecard_compared:d` decided comparisons; if every effect lay exactly at its threshold, chance alone would put about
+# {glue:text}`scorecard_by_chance:.1f` of so many on a given side of it. Where all intervals of a claim are widened so that they hold at once (Bonferroni), these verdicts change, and the others do not:
+
+# %% tags=["remove-input"]
+listed(
+    [
+        f"**{one.claim}** on {TITLES[one.network]}: from {one.verdict} to {corrected[one.claim, one.network]} "
+        f"({len(one.parts)} comparisons)"
+        for one in changed
     ]
     or ["none"]
 )
 
 # %% [markdown]
-# And these are undecided, with the reason:
-
-# %% tags=["remove-input"]
-listed(
-    [
-        f"**{result.claim}** on {figures.NETWORK_NAMES[result.network]}: {result.reason} "
-        f"({result.weakest.name}: {interval(result.weakest)})"
-        for result in measured
-        if result.verdict == claims.UNDECIDED
-    ]
-    or ["none"]
-)
-
-# %% [markdown]
-# A miss at this scale is not yet a refutation. What separates these runs from the paper's is in the table below:
-# fewer epochs and rounds everywhere, and for the convolutional networks a fraction of the width and of the images.
+# **The scale.** A miss at a small scale is not yet a refutation. What separates these runs from the paper's stands below: epochs and rounds,
+# and for the convolutional networks the width and the number of images.
 # `dltlib run EXPERIMENT --network NETWORK --preset paper` removes the difference, and this page takes the
 # records of the largest preset that it finds.
 
@@ -326,16 +385,17 @@ SCALE = {
     "seeds": "seeds",
     "rounds": "rounds",
     "epochs": "epochs",
+    "validated every": "evaluate_every",
 }
 used = sorted({name for result in results for name in result.records})
 scales = {name: records.read(name).plan for name in used}
-page.table(
-    pd.DataFrame(
+page.fold(
+    "The records that the verdicts rest on, and their scale",
+    frame=pd.DataFrame(
         {name: {label: plan[key] for label, key in SCALE.items()} for name, plan in scales.items()}
     )
     .T.fillna("all")
-    .rename_axis(None),
-    caption="The records that the verdicts rest on, and their scale.",
+    .rename_axis(columns="record"),
 )
 
 # %% [markdown]
@@ -356,8 +416,10 @@ strict = dataclasses.replace(
 for limits in (claims.THRESHOLDS, strict):
     result = claims.judge("criteria-1", digits, "fc", limits)
     part = result.weakest
-    print(f"{part.name}: {part.effect:+.2f} [{part.low:+.2f}, {part.high:+.2f}]")
-    print(f"against {part.bar:+.2f}: {result.verdict} {result.reason}")
+    threshold = claims.bracketed(part.bar, math.nan, math.nan)
+    print(
+        f"{part.name}: {claims.in_brackets(part)} points, threshold {threshold}: {result.verdict}"
+    )
 
 # %% [markdown]
 # The next cell leaves nothing to the records: it trains tickets on digits, with their signs kept and with signs drawn
@@ -378,3 +440,20 @@ trained = {("signs", "fc"): records.read(path.stem, path.parent)}
 result = claims.judge("signs-3", trained)
 part = result.weakest
 print(f"{part.name}: about {part.effect:.0f} points over {part.seeds} seeds: {result.verdict}")
+
+# %% [markdown]
+# ### Exercise
+#
+# How strict may "close to" be made before a verdict on digits turns? Find the margin at which signs-1 changes.
+
+# %% tags=["hide-cell"]
+known = {("signs", "fc"): records.read("signs-fc-tiny")}
+for share in (0.5, 0.25, 0.1, 0.05, 0.0):
+    limits = dataclasses.replace(claims.THRESHOLDS, close=(share, 5.0))
+    close = [
+        part for part in claims.judge("signs-1", known, "fc", limits).parts if "rewind" in part.name
+    ]
+    held = sum(part.verdict == claims.REPRODUCED for part in close)
+    print(
+        f"within {share:.0%} of the error: {held} of {len(close)} comparisons with rewinding hold"
+    )

@@ -725,6 +725,32 @@ def test_two_seeds_are_shown_and_shares_stay_within_bounds() -> None:
     assert claims.in_brackets(wide, 0) == "2 [0, 100]"
 
 
+def _undecided(*parts: tuple[float, ...]) -> claims.Result:
+    result = claims.judge("zeros-2", ALL_TRUE)
+    made = tuple(
+        dataclasses.replace(
+            claims.at_confidence(dataclasses.replace(part, values=values, bar=0.0), 0.95),
+            effect=float(np.mean(values)),
+        )
+        for part, values in zip(result.parts, parts, strict=False)
+    )
+    verdict, reason, weakest = claims.combine(made)
+    changes = {"verdict": verdict, "reason": reason, "weakest": weakest, "parts": made}
+    return dataclasses.replace(result, **changes)
+
+
+def test_what_an_open_verdict_would_take() -> None:
+    # Mean 1, deviation 1: t(0.975, n - 1) / sqrt(n) falls below 1 at n = 7.
+    near, far = (0.0, 1.0, 2.0), (-5.0, 0.0, 5.1)
+    assert claims.seeds_to_decide(_undecided(near).parts[0]) == 7
+    assert claims.would_take(_undecided(near)).startswith("about 7 seeds")
+    assert claims.would_take(_undecided(near, far)).startswith("more than 50 seeds")
+    below = tuple(-value for value in near)
+    assert claims.would_take(_undecided(below, far)).startswith("about 7 seeds")  # one is enough
+    assert claims.would_take(_undecided((1.0, 2.0))) == "3 seeds at least; there are 2"
+    assert claims.would_take(claims.judge("zeros-2", {})) == "no record of zeros on fc"
+
+
 # --- others' figures ----------------------------------------------------------------------------
 
 

@@ -64,9 +64,11 @@ from dltlib.claims.statistics import (
     Interval,
     Part,
     Result,
+    at_confidence,
     combine,
     compare,
     interval,
+    seeds_to_decide,
 )
 from dltlib.claims.tables import (
     FAILED,
@@ -78,5 +80,6 @@ from dltlib.claims.tables import (
     in_brackets,
     table_2,
     table_2_in_words,
+    would_take,
 )
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds

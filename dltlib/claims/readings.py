@@ -17,9 +17,8 @@ import pandas as pd
 
 from dltlib import records
 from dltlib.claims.evidence import Evidence
-from dltlib.claims.judging import judge
 from dltlib.claims.paper import CLAIMS
-from dltlib.claims.statistics import Part, Result, combine, compare
+from dltlib.claims.statistics import Part, Result, at_confidence, combine, compare
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 from dltlib.records import Record
 
@@ -66,7 +65,11 @@ def readings(
 @functools.lru_cache(maxsize=256)  # a page asks for its box, its sentences and its table
 def readings_of(result: Result, directory: Path | None = None) -> tuple[Reading, ...]:
     """The readings of a verdict by the records that it rests on, from ``directory``."""
-    return readings(result.claim, _evidence(result, directory), result.network)
+    evidence = {
+        (one.plan["experiment"], one.plan["network"]): one
+        for one in (_record(name, directory) for name in result.records)
+    }
+    return readings(result.claim, evidence, result.network)
 
 
 def holds(given: Sequence[Reading]) -> str:
@@ -81,14 +84,15 @@ def holds(given: Sequence[Reading]) -> str:
     return f"holds in {same} of {len(given)} readings"
 
 
-def corrected(result: Result, directory: Path | None = None) -> Result:
+def corrected(result: Result) -> Result:
     """The verdict where the intervals of a claim's comparisons hold all at once (Bonferroni).
 
     Each of its m comparisons then has an interval of confidence 1 - (1 - c) / m.
     """
     confidence = 1 - (1 - THRESHOLDS.confidence) / len(result.parts)
-    limits = dataclasses.replace(THRESHOLDS, confidence=confidence)
-    return judge(result.claim, _evidence(result, directory), result.network, limits)
+    parts = tuple(at_confidence(part, confidence) for part in result.parts)
+    verdict, reason, weakest = combine(parts)
+    return dataclasses.replace(result, verdict=verdict, reason=reason, weakest=weakest, parts=parts)
 
 
 def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.DataFrame:
@@ -101,7 +105,7 @@ def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.D
     for result in results:
         given = readings_of(result, directory)
         other = [f"{one.change}: {one.verdict}" for one in given if one.verdict != result.verdict]
-        again = corrected(result, directory).verdict
+        again = corrected(result).verdict
         rows[result.claim] = {
             "verdict": result.verdict,
             "readings": f"{len(given) - len(other)} of {len(given)}",
@@ -111,9 +115,9 @@ def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.D
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(columns="claim")
 
 
-def _evidence(result: Result, directory: Path | None) -> dict[tuple[str, str], Record]:
-    read = [records.read(name, directory) for name in result.records]
-    return {(one.plan["experiment"], one.plan["network"]): one for one in read}
+@functools.lru_cache(maxsize=32)
+def _record(name: str, directory: Path | None) -> Record:
+    return records.read(name, directory)
 
 
 def _replaced(known: Evidence, limits: Thresholds) -> Evidence:

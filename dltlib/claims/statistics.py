@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
 POINTS, PERCENT, SLOPE = "points", "%", "points per halving of density"
 FEWEST = THRESHOLDS.least_seeds  # values with an interval
+MANY = 50  # seeds: what takes more is as good as at its threshold
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,30 @@ def compare(comparison: Comparison, evidence: Evidence) -> Part:
         verdict=verdict,
         reason=reason or why,
     )
+
+
+def at_confidence(part: Part, confidence: float) -> Part:
+    """A comparison judged by an interval of another confidence."""
+    _, low, high = interval(part.values, confidence)
+    verdict, why = _verdict(low, high, part.bar, part.seeds, THRESHOLDS)
+    kept = part.reason if part.seeds == 0 else why
+    return replace(part, low=low, high=high, verdict=verdict, reason=kept)
+
+
+def seeds_to_decide(part: Part, confidence: float = THRESHOLDS.confidence) -> int | None:
+    """How many seeds would bring a comparison's interval off its threshold, if the mean stayed
+    where it is and seeds went on to scatter as these do; None for more than `MANY`.
+
+    Only of a comparison that has an interval; fewer than three seeds have no scatter to go by.
+    """
+    from scipy import stats
+
+    deviation, distance = float(np.std(part.values, ddof=1)), abs(part.effect - part.bar)
+    for seeds in range(max(part.seeds, FEWEST), MANY + 1):
+        reach = float(stats.t.ppf((1 + confidence) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+        if reach < distance:
+            return seeds
+    return None
 
 
 def _verdict(

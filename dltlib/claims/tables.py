@@ -10,7 +10,18 @@ from dltlib import catalogue
 from dltlib.claims.evidence import Evidence
 from dltlib.claims.judging import NETWORKS, Shelf
 from dltlib.claims.paper import CLAIMS, OUR_TABLE_2
-from dltlib.claims.statistics import FEWEST, PERCENT, VERDICTS, Comparison, Part, Result, compare
+from dltlib.claims.statistics import (
+    FEWEST,
+    MANY,
+    PERCENT,
+    UNDECIDED,
+    VERDICTS,
+    Comparison,
+    Part,
+    Result,
+    compare,
+    seeds_to_decide,
+)
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 
 FAILED = "†"
@@ -160,6 +171,23 @@ def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
     counts = count(results)
     lines.append("; ".join(f"{number} {verdict}" for verdict, number in counts.items()))
     return lines
+
+
+def would_take(result: Result) -> str:
+    """What it would take to decide an open verdict, in words."""
+    part = result.weakest
+    if 0 < part.seeds < FEWEST:
+        return f"{FEWEST} seeds at least; there are {part.seeds}"
+    if math.isnan(part.low) or math.isnan(part.bar):
+        return part.reason
+    open_parts = [one for one in result.parts if one.verdict == UNDECIDED and one.seeds >= FEWEST]
+    needed = [(one.effect < one.bar, seeds_to_decide(one) or MANY + 1) for one in open_parts]
+    # One comparison below its threshold decides; if all lie above, every one has to get clear.
+    below = [seeds for is_below, seeds in needed if is_below]
+    seeds = min(below) if below else max(seeds for _, seeds in needed)
+    if seeds > MANY:
+        return f"more than {MANY} seeds: an effect lies at its threshold"
+    return f"about {seeds} seeds, if they scatter as these {part.seeds} do and the means stay"
 
 
 def count(results: Iterable[Result]) -> dict[str, int]:
