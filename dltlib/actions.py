@@ -24,14 +24,22 @@ Choice = Callable[[History], Bool[Tensor, "replica *shape"]]
 
 
 def signs(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """+1 or -1; zero counts as positive, so that a sign never makes a weight vanish."""
+    """+1 or -1; zero counts as positive, so that a sign never makes a weight vanish.
+
+    >>> actions.signs(torch.tensor([0.5, -0.5, 0.0]))
+    tensor([ 1., -1.,  1.])
+    """
     return torch.where(torch.signbit(values), -1.0, 1.0)
 
 
 def moved_towards_zero(
     initial: Float[Tensor, "*shape"], final: Float[Tensor, "*shape"]
 ) -> Bool[Tensor, "*shape"]:
-    """Where training made a weight smaller: |w_f| < |w_i| (section 4)."""
+    """Where training made a weight smaller: ``|w_f| < |w_i|`` (section 4).
+
+    >>> actions.moved_towards_zero(history.initial, history.final)
+    tensor([[[False,  True, False,  True]]])
+    """
     return final.abs() < initial.abs()
 
 
@@ -50,39 +58,68 @@ MASK1_ACTIONS: Registry[Mask1Action] = Registry("mask-1 action")
 
 
 def mask1_action(values: Values) -> Values:
-    """Register the decorated function under its own name."""
+    """Register the decorated function under its own name.
+
+    >>> @actions.mask1_action
+    ... def halved(history):
+    ...     return history.initial / 2
+    >>> actions.start_values(history, "halved", "zero")
+    tensor([[[ 0.5000, -1.0000,  1.5000,  0.0000]]])
+    >>> del actions.MASK1_ACTIONS["halved"]
+    """
     MASK1_ACTIONS.add(Mask1Action(values.__name__, values))
     return values
 
 
 @mask1_action
 def rewind(history: History) -> Float[Tensor, "replica *shape"]:
-    """The weights start where they were drawn."""
+    """The weights start where they were drawn.
+
+    >>> actions.rewind(history)
+    tensor([[[ 1., -2.,  3., -4.]]])
+    """
     return history.initial
 
 
 @mask1_action
 def reinit(history: History) -> Float[Tensor, "replica *shape"]:
-    """New draws from the layer's original distribution."""
+    """New draws from the layer's original distribution.
+
+    >>> drawn = actions.reinit(history)
+    >>> drawn.shape, bool((drawn == history.initial).any())
+    (torch.Size([1, 1, 4]), False)
+    """
     return history.draw(lambda seed: networks.draw(history.layer, seed, history.round, "reinit"))
 
 
 @mask1_action
 def reshuffle(history: History) -> Float[Tensor, "replica *shape"]:
-    """The kept initial values, permuted among the kept positions."""
+    """The kept initial values, permuted among the kept positions.
+
+    >>> actions.reshuffle(history)[history.mask].sort().values
+    tensor([-2.,  1.,  3.])
+    """
     return _permute(history.initial, history.mask, history, "reshuffle")
 
 
 @mask1_action
 def constant(history: History) -> Float[Tensor, "replica *shape"]:
-    """Plus or minus the initial standard deviation, the kept signs permuted."""
+    """Plus or minus the initial standard deviation, the kept signs permuted.
+
+    >>> bool((actions.constant(history).abs() == layer.initial_deviation).all())
+    True
+    """
     permuted = _permute(signs(history.initial), history.mask, history, "constant")
     return permuted * history.layer.initial_deviation
 
 
 @mask1_action
 def signed_reinit(history: History) -> Float[Tensor, "replica *shape"]:
-    """New magnitudes from the original distribution, every sign as in w_i."""
+    """New magnitudes from the original distribution, every sign as in w_i.
+
+    >>> actions.signs(actions.signed_reinit(history))
+    tensor([[[ 1., -1.,  1., -1.]]])
+    """
     return reinit(history).abs() * signs(history.initial)
 
 
@@ -91,6 +128,9 @@ def signed_reshuffle(history: History) -> Float[Tensor, "replica *shape"]:
     """The kept values permuted among the kept positions of their own sign.
 
     So both the signs and the values of the layer (as a multiset) stay what they were.
+
+    >>> actions.signed_reshuffle(history)[history.mask].sign()
+    tensor([ 1., -1.,  1.])
     """
     negative, values = torch.signbit(history.initial), history.initial
     for sign, having in (("-", negative), ("+", ~negative)):
@@ -100,7 +140,11 @@ def signed_reshuffle(history: History) -> Float[Tensor, "replica *shape"]:
 
 @mask1_action
 def signed_constant(history: History) -> Float[Tensor, "replica *shape"]:
-    """Plus or minus the initial standard deviation, every sign as in w_i."""
+    """Plus or minus the initial standard deviation, every sign as in w_i.
+
+    >>> actions.signed_constant(history) / layer.initial_deviation
+    tensor([[[ 1., -1.,  1., -1.]]])
+    """
     return signs(history.initial) * history.layer.initial_deviation
 
 
@@ -180,6 +224,11 @@ def start_values(history: History, mask1: str, mask0: str) -> Float[Tensor, "rep
     """What a layer starts the next training from (steps 2 and 3 of the algorithm).
 
     Weights under the mask will be trained; the others keep exactly the value given here.
+
+    >>> actions.start_values(history, "rewind", "zero")
+    tensor([[[ 1., -2.,  3.,  0.]]])
+    >>> actions.start_values(history, "rewind", "freeze_init")
+    tensor([[[ 1., -2.,  3., -4.]]])
     """
     name, iteration = split_iteration(mask1)
     action = MASK0_ACTIONS.find(mask0)

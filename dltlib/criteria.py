@@ -39,7 +39,15 @@ CRITERIA: Registry[Criterion] = Registry("criterion")
 
 
 def criterion(formula: str, opposite: str | None = None) -> Callable[[Score], Score]:
-    """Register the decorated function under its own name; see `Criterion` for the arguments."""
+    """Register the decorated function under its own name; see `Criterion` for the arguments.
+
+    >>> @criteria.criterion(r"|w_f|^2")
+    ... def energy(history):
+    ...     return history.final**2
+    >>> experiments.plan("criteria", arms=["energy"]).arms
+    ('energy/rewind/zero',)
+    >>> del criteria.CRITERIA["energy"]
+    """
 
     def register(score: Score) -> Score:
         CRITERIA.add(Criterion(score.__name__, score, formula, opposite))
@@ -55,6 +63,9 @@ def ranks(
 
     What is not a number ranks lowest: a diverged weight must not pass for a large one. Pruned
     weights get -1.
+
+    >>> criteria.ranks(history.initial, history.mask)
+    tensor([[[ 1.,  0.,  2., -1.]]], dtype=torch.float64)
     """
     # float64 counts exactly to 2**53; float32 would merge ranks above 2**24.
     rank = torch.full(values.shape, -1.0, dtype=torch.float64, device=values.device).flatten(1)
@@ -67,25 +78,41 @@ def ranks(
 
 
 def same_sign(history: History) -> Bool[Tensor, "replica *shape"]:
-    """Where training left the sign of the weight as it was drawn."""
+    """Where training left the sign of the weight as it was drawn.
+
+    >>> criteria.same_sign(history)
+    tensor([[[ True, False,  True,  True]]])
+    """
     return torch.signbit(history.initial) == torch.signbit(history.final)
 
 
 @criterion(r"|w_f|", opposite="small_final")
 def large_final(history: History) -> Float[Tensor, "replica *shape"]:
-    """Large where training ended: the original lottery ticket."""
+    """Large where training ended: the original lottery ticket.
+
+    >>> criteria.large_final(history)
+    tensor([[[3., 1., 3., 2.]]])
+    """
     return history.final.abs()
 
 
 @criterion(r"-|w_f|", opposite="large_final")
 def small_final(history: History) -> Float[Tensor, "replica *shape"]:
-    """Small where training ended."""
+    """Small where training ended.
+
+    >>> criteria.small_final(history)
+    tensor([[[-3., -1., -3., -2.]]])
+    """
     return -history.final.abs()
 
 
 @criterion(r"\mathrm{uniform}")
 def random(history: History) -> Float[Tensor, "replica *shape"]:
-    """Chance, as a baseline."""
+    """Chance, as a baseline.
+
+    >>> criteria.random(history).shape
+    torch.Size([1, 1, 4])
+    """
     layer, purpose = history.layer, "random criterion"
     return history.draw(
         lambda seed: torch.rand(
@@ -96,19 +123,31 @@ def random(history: History) -> Float[Tensor, "replica *shape"]:
 
 @criterion(r"|w_i|", opposite="small_init")
 def large_init(history: History) -> Float[Tensor, "replica *shape"]:
-    """Large before training."""
+    """Large before training.
+
+    >>> criteria.large_init(history)
+    tensor([[[1., 2., 3., 4.]]])
+    """
     return history.initial.abs()
 
 
 @criterion(r"-|w_i|", opposite="large_init")
 def small_init(history: History) -> Float[Tensor, "replica *shape"]:
-    """Small before training."""
+    """Small before training.
+
+    >>> criteria.small_init(history)
+    tensor([[[-1., -2., -3., -4.]]])
+    """
     return -history.initial.abs()
 
 
 @criterion(r"\min(\alpha |w_f|, |w_i|)", opposite="small_init_small_final")
 def large_init_large_final(history: History) -> Float[Tensor, "replica *shape"]:
-    """Large before and after training, both cut at the same share."""
+    """Large before and after training, both cut at the same share.
+
+    >>> criteria.large_init_large_final(history)  # ranks; the pruned weight has none
+    tensor([[[ 0.,  0.,  2., -1.]]], dtype=torch.float64)
+    """
     # The alpha for which both thresholds cut the same share is what ranks give without solving
     # for it: a weight is among the best k of both exactly if its smaller rank is.
     return torch.minimum(
@@ -118,7 +157,11 @@ def large_init_large_final(history: History) -> Float[Tensor, "replica *shape"]:
 
 @criterion(r"-\max(\alpha |w_f|, |w_i|)", opposite="large_init_large_final")
 def small_init_small_final(history: History) -> Float[Tensor, "replica *shape"]:
-    """Small before and after training, both cut at the same share."""
+    """Small before and after training, both cut at the same share.
+
+    >>> criteria.small_init_small_final(history)
+    tensor([[[ 0.,  1.,  0., -1.]]], dtype=torch.float64)
+    """
     return torch.minimum(
         ranks(-history.final.abs(), history.mask),
         ranks(-history.initial.abs(), history.mask),
@@ -127,13 +170,21 @@ def small_init_small_final(history: History) -> Float[Tensor, "replica *shape"]:
 
 @criterion(r"|w_f| - |w_i|")
 def magnitude_increase(history: History) -> Float[Tensor, "replica *shape"]:
-    """What training made larger."""
+    """What training made larger.
+
+    >>> criteria.magnitude_increase(history)
+    tensor([[[ 2., -1.,  0., -2.]]])
+    """
     return history.final.abs() - history.initial.abs()
 
 
 @criterion(r"|w_f - w_i|")
 def movement(history: History) -> Float[Tensor, "replica *shape"]:
-    """How far training moved it, in either direction."""
+    """How far training moved it, in either direction.
+
+    >>> criteria.movement(history)
+    tensor([[[2., 3., 0., 2.]]])
+    """
     return (history.final - history.initial).abs()
 
 
@@ -142,7 +193,11 @@ def movement(history: History) -> Float[Tensor, "replica *shape"]:
     opposite="large_final_diff_sign",
 )
 def large_final_same_sign(history: History) -> Float[Tensor, "replica *shape"]:
-    """Large where training ended, and never across zero."""
+    """Large where training ended, and never across zero.
+
+    >>> criteria.large_final_same_sign(history)
+    tensor([[[3., 0., 3., 2.]]])
+    """
     return history.final.abs().where(same_sign(history), 0.0)
 
 
@@ -151,23 +206,39 @@ def large_final_same_sign(history: History) -> Float[Tensor, "replica *shape"]:
     opposite="large_final_same_sign",
 )
 def large_final_diff_sign(history: History) -> Float[Tensor, "replica *shape"]:
-    """Large where training ended, across zero from where it began."""
+    """Large where training ended, across zero from where it began.
+
+    >>> criteria.large_final_diff_sign(history)
+    tensor([[[0., 1., 0., 0.]]])
+    """
     return history.final.abs().where(~same_sign(history), 0.0)
 
 
 @criterion(r"|w_f| - |w_i| \text{ where the sign stayed, else } -\infty")
 def magnitude_increase_same_sign(history: History) -> Float[Tensor, "replica *shape"]:
-    """What training made larger, and never across zero."""
+    """What training made larger, and never across zero.
+
+    >>> criteria.magnitude_increase_same_sign(history)
+    tensor([[[ 2., -inf,  0., -2.]]])
+    """
     return magnitude_increase(history).where(same_sign(history), -torch.inf)
 
 
 @criterion(r"|g\, w_i|")
 def snip(history: History) -> Float[Tensor, "replica *shape"]:
-    """Connection sensitivity (Lee et al. 2019), g the gradient at initialisation."""
+    """Connection sensitivity (Lee et al. 2019), g the gradient at initialisation.
+
+    >>> criteria.snip(history)
+    tensor([[[0.5000, 2.0000, 3.0000, 0.0000]]])
+    """
     return (history.gradient() * history.initial).abs()
 
 
 @criterion(r"|g|")
 def grad(history: History) -> Float[Tensor, "replica *shape"]:
-    """How steep the loss is at initialisation."""
+    """How steep the loss is at initialisation.
+
+    >>> criteria.grad(history)
+    tensor([[[0.5000, 1.0000, 1.0000, 0.0000]]])
+    """
     return history.gradient().abs()

@@ -89,6 +89,9 @@ def build(
 
     Raises `UserError` for an unknown name, a width that is not positive or beyond
     `catalogue.WIDEST`, or images too small for the network's max pools.
+
+    >>> [layer.shape for layer in networks.build("fc", (1, 28, 28)).layers]
+    [(784, 300), (300, 100), (100, 10)]
     """
     architecture = catalogue.NETWORKS.find(name)
     if not 0 < width <= catalogue.WIDEST:
@@ -112,6 +115,9 @@ def draw(layer: Layer, *names: object) -> Float[Tensor, "*shape"]:
 
     Glorot-normal: a normal truncated at two standard deviations, rescaled to variance
     2 / (fan_in + fan_out). float32, on the CPU.
+
+    >>> networks.draw(layer, 0, "initial weights").shape
+    torch.Size([1, 4])
     """
     deviation = layer.initial_deviation / TRUNCATED_DEVIATION
     return torch.nn.init.trunc_normal_(
@@ -126,7 +132,11 @@ def draw(layer: Layer, *names: object) -> Float[Tensor, "*shape"]:
 def initial_weights(
     network: Network, seeds: Sequence[int], device: torch.device | str = "cpu"
 ) -> list[Float[Tensor, "replica ..."]]:
-    """w_i for one replica a seed. Depends on the seed alone, so that arms are paired."""
+    """w_i for one replica a seed. Depends on the seed alone, so that arms are paired.
+
+    >>> [tuple(weight.shape) for weight in networks.initial_weights(network, seeds=[0, 1])]
+    [(2, 64, 15), (2, 15, 5), (2, 5, 10)]
+    """
     return [
         torch.stack([draw(layer, seed, "initial weights") for seed in seeds]).to(device)
         for layer in network.layers
@@ -136,7 +146,11 @@ def initial_weights(
 def initial_biases(
     network: Network, replicas: int, device: torch.device | str = "cpu"
 ) -> list[Float[Tensor, "replica _"]]:
-    """Zeros (section 2)."""
+    """Zeros (section 2).
+
+    >>> [tuple(bias.shape) for bias in networks.initial_biases(network, replicas=2)]
+    [(2, 15), (2, 5), (2, 10)]
+    """
     return [torch.zeros(replicas, layer.units, device=device) for layer in network.layers]
 
 
@@ -154,6 +168,10 @@ def forward(
     R small ones) and a CPU one by one: faster there (see the chapter on speed), and a replica's
     bits cannot depend on R, which a CPU's batched product does not promise (one alone takes
     another path through the library than several).
+
+    >>> images = digits.test.images[:5].float() / 255
+    >>> networks.forward(network, weights, biases, images[None]).shape
+    torch.Size([2, 5, 10])
     """
     if together is None:
         together = images.is_cuda

@@ -1,5 +1,7 @@
 """A plan: one experiment on one network, to the last option, as a plain value.
 
+The paper's own, preset ``paper``, are its section 2 to the letter.
+
 `experiments.plan` makes plans from presets; what a plan needs to run stands in `runs`.
 """
 
@@ -112,14 +114,23 @@ class Plan:
 
 
 def plan_hash(content: dict[str, Any]) -> str:
-    """`Plan.hash` of a plan's fields, as a manifest holds them."""
+    """`Plan.hash` of a plan's fields, as a manifest holds them.
+
+    >>> plans.plan_hash(plan.as_dict() | {"arms": plan.arms}) == plan.hash()
+    True
+    """
     defaults = {field.name: field.default for field in dataclasses.fields(Plan)}
     fields = {name: value for name, value in content.items() if value != defaults[name]}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def shared(content: dict[str, Any]) -> dict[str, Any]:
-    """`Plan.shared` of a plan's fields, as a manifest holds them."""
+    """`Plan.shared` of a plan's fields, as a manifest holds them.
+
+    >>> paper = experiments.plan("criteria", "fc", "paper").as_dict()
+    >>> sorted(set(paper) - set(plans.shared(paper)))
+    ['arms', 'experiment', 'preset', 'seeds']
+    """
     kind = catalogue.EXPERIMENTS.find(content["experiment"]).kind
     names = ("experiment", "preset", "arms", "seeds")
     return {"kind": kind} | {name: value for name, value in content.items() if name not in names}

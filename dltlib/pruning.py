@@ -13,6 +13,9 @@ def kept_count(total: int, keep_fraction: float) -> int:
     """How many of ``total`` weights stay at a cumulative keep fraction, at least one.
 
     Rounded once from the product, so that 24 rounds do not add up 24 rounding errors.
+
+    >>> pruning.kept_count(1_000, 0.8**2)
+    640
     """
     if not 0 < keep_fraction <= 1:
         raise UserError(f"keep_fraction must lie in (0, 1], not {keep_fraction}")
@@ -27,6 +30,9 @@ def prune(
     A replica with fewer living weights than ``count`` keeps them all. Equal scores are resolved
     by position, the earlier weight staying; a score that is not a number loses to every number.
     The result is a subset of ``alive``.
+
+    >>> pruning.prune(torch.tensor([[0.3, 0.9, 0.5]]), torch.tensor([[True, True, True]]), 2)
+    tensor([[False,  True,  True]])
     """
     mask = torch.zeros_like(alive).flatten(1)
     # Only living weights are sorted: rounds get cheaper as tickets get smaller.
@@ -41,6 +47,10 @@ def prune(
 def next_mask(
     criterion: Criterion, history: History, keep_fraction: float
 ) -> Bool[Tensor, "replica *shape"]:
-    """The mask of a layer's best-scoring weights, within the history's, at a cumulative share."""
+    """The mask of a layer's best-scoring weights, within the history's, at a cumulative share.
+
+    >>> pruning.next_mask(criteria.CRITERIA["movement"], history, 0.5)
+    tensor([[[ True,  True, False, False]]])
+    """
     count = kept_count(history.layer.weight_count, keep_fraction)
     return prune(criterion.score(history), history.mask, count)

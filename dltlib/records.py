@@ -1,8 +1,9 @@
 """What runs leave behind: a Parquet table and a JSON manifest; reading, writing and trusting them.
 
-One row for each arm, seed and round. Nothing that differs between two runs of one plan (times,
-host, date) stands in the table: that is the manifest's part, which also holds the checksums of
-table and arrays, the full configuration, versions, commit, device and kind of processor.
+One row for each arm, seed and round, with what the paper reports of each (section 2). Nothing that
+differs between two runs of one plan (times, host, date) stands in the table: that is the manifest's
+part, which also holds the checksums of table and arrays, the full configuration, versions, commit,
+device and kind of processor.
 """
 
 import hashlib
@@ -120,12 +121,20 @@ class Record:
 
 
 def path(name: str) -> Path:
-    """Where the table of that name lies among the book's records."""
+    """Where the table of that name lies among the book's records.
+
+    >>> records.path("criteria-fc-cpu").name
+    'criteria-fc-cpu.parquet'
+    """
     return paths.records() / f"{name}.parquet"
 
 
 def available(directory: Path | None = None) -> list[str]:
-    """Names of the records in ``directory``, the book's if left out."""
+    """Names of the records in ``directory``, the book's if left out.
+
+    >>> "criteria-fc-tiny" in records.available()
+    True
+    """
     return sorted(file.stem for file in (directory or paths.records()).glob("*.parquet"))
 
 
@@ -136,6 +145,9 @@ def largest(
 
     A preset's own record comes before one that overrides options of it, as a run does that has not
     got all its seeds yet; of several such, the one with most rows.
+
+    >>> records.largest("criteria", "fc", "tiny")
+    'criteria-fc-tiny'
     """
     names = available(directory)
     for candidate in [preset] if preset else catalogue.PRESETS:
@@ -152,6 +164,9 @@ def read(name: str, directory: Path | None = None) -> Record:
     """The record ``EXPERIMENT-NETWORK-PRESET``.
 
     Raises `UserError` if it is missing, cut short, changed since it was written, or not a record.
+
+    >>> records.read("criteria-fc-tiny").table["arm"].nunique()
+    9
     """
     directory = directory or paths.records()
     table_path, manifest_path = directory / f"{name}.parquet", directory / f"{name}.json"
@@ -208,6 +223,11 @@ def write(
     The table is written last: a crash in between leaves no table yet, so that the run goes on, or
     an old one that `read` rejects for the manifest's checksum; never files that do not belong
     together.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records.write(Path(folder), "mine", rows, plan.as_dict()).name
+    'mine.parquet'
     """
     table = as_table(rows)
     content = table.to_parquet(index=False)
@@ -231,7 +251,11 @@ def write(
 
 
 def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows as a record holds them: columns in the order of `COLUMNS`, sorted by `KEY`."""
+    """Rows as a record holds them: columns in the order of `COLUMNS`, sorted by `KEY`.
+
+    >>> records.as_table(rows[:2])[["seed", "round", "density"]].to_dict("list")
+    {'seed': [0, 0], 'round': [0, 1], 'density': [1.0, 0.5]}
+    """
     table = pd.DataFrame(rows)
     unknown = set(table.columns) - set(COLUMNS)
     if unknown:
@@ -257,6 +281,9 @@ def read_arrays(name: str, directory: Path | None = None) -> dict[str, np.ndarra
     """The arrays of the record ``name``.
 
     Raises `UserError` if they are missing, damaged, or of another run than the manifest.
+
+    >>> records.read_arrays("criteria-fc-tiny")["weights/output"].shape  # w_i and w_f
+    (2, 1000)
     """
     file = (directory or paths.records()) / f"{name}.npz"
     remedy = "restore it with git, or remake the record"
@@ -273,18 +300,31 @@ def read_arrays(name: str, directory: Path | None = None) -> dict[str, np.ndarra
 
 
 def pack_mask(mask: Bool[Tensor, "*shape"]) -> Tensor:
-    """A mask as bytes, eight weights each; its shape is not kept."""
+    """A mask as bytes, eight weights each; its shape is not kept.
+
+    >>> records.pack_mask(torch.tensor([True, False, False, False, False, False, False, True]))
+    tensor([129], dtype=torch.uint8)
+    """
     return torch.from_numpy(np.packbits(mask.cpu().numpy().reshape(-1)))
 
 
 def unpack_mask(packed: np.ndarray, shape: Sequence[int]) -> Bool[Tensor, "*shape"]:
-    """The mask that `pack_mask` packed."""
+    """The mask that `pack_mask` packed.
+
+    >>> packed = records.pack_mask(history.mask).numpy()
+    >>> records.unpack_mask(packed, history.mask.shape)
+    tensor([[[ True,  True,  True, False]]])
+    """
     bits = np.unpackbits(packed, count=int(np.prod(shape))).astype(bool)
     return torch.from_numpy(bits.reshape(shape))
 
 
 def versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
+    """Versions of what decides the numbers.
+
+    >>> sorted(records.versions())
+    ['numba', 'numpy', 'python', 'scikit-learn', 'torch', 'torchvision']
+    """
     packages = ("torch", "numba", "numpy", "scikit-learn", "torchvision")
     return {"python": platform.python_version()} | {
         package: metadata.version(package) for package in packages
@@ -292,7 +332,11 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the checkout, with ``+`` if the library has changed since; else "unknown"."""
+    """The commit of the checkout, with ``+`` if the library has changed since; else "unknown".
+
+    >>> isinstance(records.commit(), str)
+    True
+    """
     try:
         head, changed = (
             subprocess.run(

@@ -34,7 +34,11 @@ SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
 def base_values(
     layer: Layer, initial: Float[Tensor, "replica *shape"], values: str
 ) -> Float[Tensor, "replica *shape"]:
-    """What the mask lies over: ``initial``, w_i, or ``constant``, "S.C.": sign(w_i) times alpha."""
+    """What the mask lies over: ``initial``, w_i, or ``constant``, "S.C.": sign(w_i) times alpha.
+
+    >>> supermasks.base_values(layer, history.initial, "constant") / layer.initial_deviation
+    tensor([[[ 1., -1.,  1., -1.]]])
+    """
     if values == "initial":
         return initial
     return actions.signs(initial) * layer.initial_deviation
@@ -46,13 +50,20 @@ def rescaling(
     """(number of weights) / (number of ones in the mask) of each replica's layer.
 
     An empty mask gets 1: there is nothing to scale.
+
+    >>> supermasks.rescaling(history.mask)
+    tensor([1.3333])
     """
     ones = mask.flatten(1).sum(1, dtype=torch.float32)
     return torch.where(ones > 0, mask[0].numel() / ones.clamp(min=1), 1.0)
 
 
 def apply_masks(values: Weights, masks: Masks, rescaled: Bool[Tensor, " replica"]) -> Weights:
-    """The masked weights of each replica, rescaled where asked for."""
+    """The masked weights of each replica, rescaled where asked for.
+
+    >>> supermasks.apply_masks([history.initial], [history.mask], rescaled=torch.tensor([True]))
+    [tensor([[[ 1.3333, -2.6667,  4.0000, -0.0000]]])]
+    """
     return [
         value * mask * _column(torch.where(rescaled, rescaling(mask), 1.0), value)
         for value, mask in zip(values, masks, strict=True)
@@ -60,7 +71,11 @@ def apply_masks(values: Weights, masks: Masks, rescaled: Bool[Tensor, " replica"
 
 
 def accuracy(network: Network, weights: Weights, split: Split) -> Float64[Tensor, " replica"]:
-    """Share of right answers of the masked, untrained networks (their biases are zero)."""
+    """Share of right answers of the masked, untrained networks (their biases are zero).
+
+    >>> supermasks.accuracy(network, weights, digits.test).shape
+    torch.Size([2])
+    """
     biases = networks.initial_biases(network, len(weights[0]), weights[0].device)
     return training.evaluate(network, weights, biases, split.images, split.labels)
 

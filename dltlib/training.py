@@ -96,6 +96,10 @@ def train(
     ``make_step`` overrides the fixed choice of the step (for tests and benchmarks).
     ``snapshots`` are iterations after which the weights are kept; none may lie in the last epoch.
     Raises `UserError` if the training split holds less than one batch, or for such a snapshot.
+
+    >>> outcome = training.train(network, digits, weights, masks, [0, 1], one_epoch)
+    >>> outcome.early_test.shape, bool((outcome.early_test > 0.1).all())  # better than chance
+    (torch.Size([2]), True)
     """
     device = weights[0].device
     epoch_length = iterations_per_epoch(dataset, settings)
@@ -159,7 +163,11 @@ def train(
 
 
 def iterations_per_epoch(dataset: Dataset, settings: Settings) -> int:
-    """Full batches in the training split; the rest of an epoch's permutation is left out."""
+    """Full batches in the training split; the rest of an epoch's permutation is left out.
+
+    >>> training.iterations_per_epoch(digits, one_epoch)
+    21
+    """
     count = len(dataset.train) // settings.batch_size
     if count == 0:
         raise UserError(
@@ -170,21 +178,35 @@ def iterations_per_epoch(dataset: Dataset, settings: Settings) -> int:
 
 
 def data_order(seed: int, epoch: int, images: int) -> Int64[Tensor, " images"]:
-    """The order in which a replica of this seed sees the training images in this epoch."""
+    """The order in which a replica of this seed sees the training images in this epoch.
+
+    >>> training.data_order(seed=0, epoch=0, images=1_297).sort().values[:3]
+    tensor([0, 1, 2])
+    """
     return torch.randperm(images, generator=randomness.generator(seed, "data order", epoch))
 
 
 def evaluate(
     network: Network, weights: Weights, biases: Biases, images: Images, labels: Labels
 ) -> Float64[Tensor, " replica"]:
-    """Share of right answers of each replica."""
+    """Share of right answers of each replica.
+
+    >>> test = digits.test
+    >>> bool((training.evaluate(network, weights, biases, test.images, test.labels) < 0.5).all())
+    True
+    """
     return count_correct(network, weights, biases, images, labels).double() / len(labels)
 
 
 def count_correct(
     network: Network, weights: Weights, biases: Biases, images: Images, labels: Labels
 ) -> Int64[Tensor, " replica"]:
-    """Number of right answers of each replica, all on the same images."""
+    """Number of right answers of each replica, all on the same images.
+
+    >>> test = digits.test
+    >>> training.count_correct(network, weights, biases, test.images, test.labels).shape
+    torch.Size([2])
+    """
     replicas, device = len(weights[0]), weights[0].device
     correct = torch.zeros(replicas, dtype=torch.int64, device=device)
 
@@ -231,19 +253,32 @@ def _chunks(
 
 
 def uses_stock_torch(device: torch.device) -> bool:
-    """The fixed rule: the kernel on a CPU, stock torch on a GPU."""
+    """The fixed rule: the kernel on a CPU, stock torch on a GPU.
+
+    >>> [training.uses_stock_torch(torch.device(name)) for name in ("cpu", "cuda")]
+    [False, True]
+    """
     return device.type != "cpu"
 
 
 def choose_step(device: torch.device) -> StepFactory:
-    """See `uses_stock_torch`."""
+    """See `uses_stock_torch`.
+
+    >>> training.choose_step(torch.device("cuda")).__name__
+    'TorchStep'
+    """
     return TorchStep if uses_stock_torch(device) else kernel_step
 
 
 def kernel_step(
     network: Network, weights: Weights, biases: Biases, masks: Masks, settings: Settings
 ) -> Step:
-    """The step that touches only weights that exist."""
+    """The step that touches only weights that exist.
+
+    >>> step = training.kernel_step(network, weights, biases, masks, one_epoch)
+    >>> step.correct(digits.test.images, digits.test.labels).shape
+    torch.Size([2])
+    """
     from dltlib.kernel import KernelStep  # compiles; whoever has a GPU never needs it
 
     return KernelStep(
@@ -367,13 +402,22 @@ class _Group:
 def cross_entropy(
     logits: Float[Tensor, "replica batch classes"], labels: Int64[Tensor, "replica batch"]
 ) -> Float[Tensor, " replica"]:
-    """Each replica's mean loss over its batch."""
+    """Each replica's mean loss over its batch.
+
+    >>> training.cross_entropy(torch.zeros(1, 2, 10), torch.tensor([[3, 7]]))  # ln 10
+    tensor([2.3026])
+    """
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
     return losses.view(labels.shape).mean(1)
 
 
 def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
-    """The gradient of the mean loss over a whole split, biases at zero (for snip and grad)."""
+    """The gradient of the mean loss over a whole split, biases at zero (for snip and grad).
+
+    >>> gradient = training.loss_gradient(network, weights, digits.train)
+    >>> [layer.shape == weight.shape for layer, weight in zip(gradient, weights)]
+    [True, True, True]
+    """
     gradients = [torch.zeros_like(weight) for weight in weights]
     biases = networks.initial_biases(network, len(weights[0]), weights[0].device)
 
@@ -400,6 +444,10 @@ def precision_of(name: str, device: torch.device) -> Iterator[None]:
 
     A CPU computes in fp32, and plans refuse anything else there. fp32 is fp32: cudnn's own default
     would be TF32.
+
+    >>> with training.precision_of("tf32", torch.device("cpu")):
+    ...     torch.backends.cuda.matmul.allow_tf32  # a CPU computes in fp32
+    False
     """
     if device.type != "cuda":
         yield

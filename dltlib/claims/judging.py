@@ -24,6 +24,10 @@ def judge(
 
     ``network`` is `ALL_NETWORKS` for what a claim says about networks compared with one another.
     Never raises for want of records: that is a verdict too.
+
+    >>> result = claims.judge("criteria-1", {("criteria", "fc"): record})
+    >>> result.verdict, round(result.weakest.effect, 2)
+    ('reproduced', 0.9)
     """
     one = CLAIMS.find(name)
     if network not in (*NETWORKS, *([ALL_NETWORKS] if one.across else [])):
@@ -62,6 +66,10 @@ def scorecard(
     Records come from ``directory`` (default: the book's). Each claim reads the largest record of
     every experiment that it needs (or that of ``preset``), all on the same data. Raises `UserError`
     for an unknown network or preset, and for a damaged record.
+
+    >>> results = claims.scorecard(["fc"], "tiny")
+    >>> results[0].claim, results[0].network, results[0].preset
+    ('criteria-1', 'fc', 'tiny')
     """
     for network in networks or ():
         if network not in NETWORKS:

@@ -71,6 +71,9 @@ def beside(table: pd.DataFrame, network: str, source: str) -> pd.DataFrame:
 
     Columns: arm, density, theirs, our density, ours (mean over the seeds), low, high; all but the
     arm in percent, ours NaN where the record has no such arm, or no round of about that density.
+
+    >>> claims.beside(record.table, "fc", claims.GUNDA)[["density", "theirs"]].values.tolist()[0]
+    [100.0, 98.05]
     """
     rows = []
     for one in TICKETS:

@@ -61,7 +61,16 @@ CLAIMS: Registry[Claim] = Registry("claim")
 def claim(
     sentence: str, *experiments: str, across: bool = False, again: str | None = None
 ) -> Callable[[Comparisons], Comparisons]:
-    """Register the decorated function, ``section_number``, as the claim ``section-number``."""
+    """Register the decorated function, ``section_number``, as the claim ``section-number``.
+
+    >>> @claims.claim("large_final tickets beat random ones", "criteria")
+    ... def mine_1(network):
+    ...     arms = [claims.ticket("criteria", arm) for arm in plan.arms]
+    ...     yield claims.Comparison("large_final − random", *arms)
+    >>> claims.judge("mine-1", {("criteria", "fc"): record}).verdict
+    'reproduced'
+    >>> del claims.CLAIMS["mine-1"]
+    """
 
     def register(comparisons: Comparisons) -> Comparisons:
         name = comparisons.__name__.replace("_", "-")

@@ -42,7 +42,11 @@ def readings(
     network: str = "fc",
     limits: Thresholds = THRESHOLDS,
 ) -> tuple[Reading, ...]:
-    """The verdict on a claim as it is stated, then by every other reading that concerns it."""
+    """The verdict on a claim as it is stated, then by every other reading that concerns it.
+
+    >>> claims.readings("criteria-1", {("criteria", "fc"): record})[0]
+    Reading(change='as stated', verdict='reproduced')
+    """
     known = Evidence(evidence, network, limits)
     final = {key: _final(record) for key, record in evidence.items()}
     changed = {STATED: known}
@@ -64,7 +68,12 @@ def readings(
 
 @functools.lru_cache(maxsize=256)  # a page asks for its box, its sentences and its table
 def readings_of(result: Result, directory: Path | None = None) -> tuple[Reading, ...]:
-    """The readings of a verdict by the records that it rests on, from ``directory``."""
+    """The readings of a verdict by the records that it rests on, from ``directory``.
+
+    >>> real = claims.judge("criteria-1", {("criteria", "fc"): records.read("criteria-fc-tiny")})
+    >>> claims.readings_of(real)[0].verdict == real.verdict
+    True
+    """
     evidence = {
         (one.plan["experiment"], one.plan["network"]): one
         for one in (_record(name, directory) for name in result.records)
@@ -75,7 +84,7 @@ def readings_of(result: Result, directory: Path | None = None) -> tuple[Reading,
 def holds(given: Sequence[Reading]) -> str:
     """In how many readings a verdict is the stated one.
 
-    >>> holds([Reading("as stated", "reproduced"), Reading("margins halved", "undecided")])
+    >>> claims.holds([claims.Reading("a", "reproduced"), claims.Reading("b", "undecided")])
     'holds in 1 of 2 readings'
     """
     if len(given) == 1:
@@ -88,6 +97,10 @@ def corrected(result: Result) -> Result:
     """The verdict where the intervals of a claim's comparisons hold all at once (Bonferroni).
 
     Each of its m comparisons then has an interval of confidence 1 - (1 - c) / m.
+
+    >>> real = claims.judge("criteria-3", {("criteria", "fc"): records.read("criteria-fc-tiny")})
+    >>> claims.corrected(real).weakest.low <= real.weakest.low  # wider
+    True
     """
     confidence = 1 - (1 - THRESHOLDS.confidence) / len(result.parts)
     parts = tuple(at_confidence(part, confidence) for part in result.parts)

@@ -93,6 +93,9 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
     distributed, and with few seeds it is wide: 1.24 standard deviations to either side of the
     mean for five, 2.5 for three. Fewer have none (its ends are NaN): of two, which would reach
     over nine deviations, a page says more by showing both.
+
+    >>> [round(end, 2) for end in claims.interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
     """
     from scipy import stats
 
@@ -108,7 +111,13 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
 
 
 def compare(comparison: Comparison, evidence: Evidence) -> Part:
-    """Measure one comparison and give its verdict."""
+    """Measure one comparison and give its verdict.
+
+    >>> lead = claims.Comparison("lead", *(claims.ticket("criteria", arm) for arm in plan.arms))
+    >>> part = claims.compare(lead, evidence)
+    >>> part.verdict, round(part.effect, 2)
+    ('reproduced', 5.0)
+    """
     limits = evidence.limits
     bar = getattr(limits, comparison.bar) if comparison.bar else 0.0
     values, level = pd.Series(dtype=float), math.nan
@@ -177,7 +186,12 @@ def _verdict(
 
 
 def combine(parts: Sequence[Part]) -> tuple[str, str, Part]:
-    """Verdict and reason of a claim, and its weakest part among those that decide it."""
+    """Verdict and reason of a claim, and its weakest part among those that decide it.
+
+    >>> lead = claims.Comparison("lead", *(claims.ticket("criteria", arm) for arm in plan.arms))
+    >>> claims.combine([claims.compare(lead, evidence)])[0]
+    'reproduced'
+    """
     for verdict in (NOT_REPRODUCED, UNDECIDED, REPRODUCED):
         deciding = [part for part in parts if part.verdict == verdict]
         if deciding:

@@ -32,6 +32,9 @@ def frame(results: Sequence[Result], verbose: bool = False) -> pd.DataFrame:
 
     Columns: claim, network, verdict, comparison, effect, low, high, bar (all in unit), paper (None
     where it gives no figure), seeds, reason, preset, records.
+
+    >>> claims.frame([result])[["claim", "network", "verdict"]].values.tolist()
+    [['criteria-1', 'fc', 'reproduced']]
     """
     return pd.DataFrame(
         [
@@ -58,7 +61,11 @@ def frame(results: Sequence[Result], verbose: bool = False) -> pd.DataFrame:
 
 
 def in_brackets(part: Part, decimals: int = 2) -> str:
-    """A comparison's effect and interval as a table shows it; of one or two seeds, each one's."""
+    """A comparison's effect and interval as a table shows it; of one or two seeds, each one's.
+
+    >>> claims.in_brackets(result.weakest)
+    '0.90 [0.53, 1.27]'
+    """
     if 0 < part.seeds < FEWEST:
         return " and ".join(bracketed(value, math.nan, math.nan, decimals) for value in part.values)
     return bracketed(part.effect, *part.ends(), decimals)
@@ -67,7 +74,7 @@ def in_brackets(part: Part, decimals: int = 2) -> str:
 def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
     """An interval as a table shows it; empty for a mean that is no number.
 
-    >>> bracketed(-0.13, -0.9, 0.64)
+    >>> claims.bracketed(-0.13, -0.9, 0.64)
     '−0.13 [−0.90, 0.64]'
     """
     if math.isnan(mean):
@@ -87,6 +94,9 @@ def comparisons(results: Sequence[Result]) -> pd.DataFrame:
 
     The index names the comparison; columns claim, effect (with its interval), threshold, the
     paper's figure where it gives one for any of them, and verdict, all strings.
+
+    >>> claims.comparisons([result])["effect"].tolist()
+    ['0.90 [0.53, 1.27]']
     """
     parts = [(result, part) for result in results for part in result.parts]
     rows = [
@@ -115,6 +125,9 @@ def table_2(
     record), seeds, shown (ours in words), preset. Criterion masks are large_final_same_sign, the
     paper's best, at the density that validation accuracy chooses; records are chosen as
     `scorecard` does.
+
+    >>> claims.table_2("tiny", ["fc"])[["column", "paper"]].values.tolist()[-1]
+    ['trained weights', 97.7]
     """
     shelf = Shelf(directory)
     rows = []
@@ -139,6 +152,10 @@ def table_2_in_words(table: pd.DataFrame) -> pd.DataFrame:
 
     A learned mask that ends no further above chance than "far better" asks for is marked `FAILED`:
     it did not learn, and what it reached is no measure of the method.
+
+    >>> table = claims.table_2("tiny", ["fc"])
+    >>> claims.table_2_in_words(table).columns.tolist()
+    [('fc', 'paper'), ('fc', 'ours')]
     """
     measured = table[table["network"].isin(table["network"][table["ours"].notna()])]
     cells: dict[tuple[str, str], dict[str, str]] = {}
@@ -155,6 +172,9 @@ def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
     """Lines for people, claim by claim: what ``dltlib claims`` prints.
 
     ``verbose`` adds every comparison, and how the claim was read.
+
+    >>> claims.describe([result])[-1]
+    '1 reproduced; 0 not reproduced; 0 undecided'
     """
     lines = []
     for name in dict.fromkeys(result.claim for result in results):
@@ -194,6 +214,9 @@ def count(results: Iterable[Result]) -> dict[str, int]:
     """How often each verdict was given, in the order reproduced, not reproduced, undecided.
 
     A sentence counts once: a second registration of a claim is not counted.
+
+    >>> claims.count([result])
+    {'reproduced': 1, 'not reproduced': 0, 'undecided': 0}
     """
     verdicts = [result.verdict for result in results if not CLAIMS[result.claim].again]
     return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
