@@ -113,6 +113,10 @@ def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.D
 
     The index names the claim; columns verdict, readings ("4 of 5": in so many it is the same),
     otherwise (the readings that give another, with it) and corrected (by `corrected`).
+
+    >>> real = claims.judge("criteria-1", {("criteria", "fc"): records.read("criteria-fc-tiny")})
+    >>> claims.robustness([real]).columns.tolist()
+    ['verdict', 'readings', 'otherwise', 'corrected']
     """
     rows = {}
     for result in results:
