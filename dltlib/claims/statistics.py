@@ -150,7 +150,12 @@ def compare(comparison: Comparison, evidence: Evidence) -> Part:
 
 
 def at_confidence(part: Part, confidence: float) -> Part:
-    """A comparison judged by an interval of another confidence."""
+    """A comparison judged by an interval of another confidence.
+
+    >>> wider = claims.at_confidence(result.weakest, 0.99)
+    >>> wider.low < result.weakest.low
+    True
+    """
     _, low, high = interval(part.values, confidence)
     verdict, why = _verdict(low, high, part.bar, part.seeds, THRESHOLDS)
     kept = part.reason if part.seeds == 0 else why
@@ -162,6 +167,10 @@ def seeds_to_decide(part: Part, confidence: float = THRESHOLDS.confidence) -> in
     where it is and seeds went on to scatter as these do; None for more than `MANY`.
 
     Only of a comparison that has an interval; fewer than three seeds have no scatter to go by.
+
+    >>> lead = claims.Comparison("lead", *(claims.ticket("criteria", arm) for arm in plan.arms))
+    >>> claims.seeds_to_decide(claims.compare(lead, evidence))
+    3
     """
     from scipy import stats
 

@@ -194,7 +194,11 @@ def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
 
 
 def would_take(result: Result) -> str:
-    """What it would take to decide an open verdict, in words."""
+    """What it would take to decide an open verdict, in words.
+
+    >>> claims.would_take(claims.judge("signs-3", evidence.records))
+    'no record of signs on fc'
+    """
     part = result.weakest
     if 0 < part.seeds < FEWEST:
         return f"{FEWEST} seeds at least; there are {part.seeds}"
