@@ -206,6 +206,26 @@ def answer(*, question: str, answer: str, number: str, results: "Sequence[Result
     )
 
 
+def plane(*, criterion: str, other: str) -> None:
+    """Show the plane of w_i and w_f to play with, as the page of that name has it."""
+    from IPython.display import display
+
+    scripts = "".join(
+        f'<script defer src="../_static/interactive/{name}.js"></script>'
+        for name in ("common", "criteria", "plane")
+    )
+    display(
+        {
+            "text/html": '<link rel="stylesheet" href="../_static/interactive/interactive.css">'
+            f'<div class="dlt-app dlt-plane" data-criterion="{criterion}" data-other="{other}">'
+            '<p>The plane to play with is part of the site: <a href="plane.html">plane</a>.</p>'
+            f"</div>{scripts}",
+            "text/plain": f"The plane to play with: {criterion} beside {other}.",
+        },
+        raw=True,
+    )
+
+
 def fold(
     title: str,
     *paragraphs: str,

@@ -663,6 +663,18 @@ def test_the_command_names_valid_choices_and_damage(shelf, capsys) -> None:
     assert "zeros-fc-cpu.parquet is not the table" in capsys.readouterr().err
 
 
+def test_rank_correlations_have_an_interval_that_narrows() -> None:
+    ranks = np.arange(9.0)
+    swapped = ranks.copy()
+    swapped[[0, 8]] = swapped[[8, 0]]
+    few = claims.rank_correlation(ranks, swapped)
+    assert few.mean == pytest.approx(1 - 6 * 2 * 64 / (9 * 80))
+    assert -1 < few.low < few.mean < few.high < 1
+    many = claims.rank_correlation(np.tile(ranks, 9), np.tile(swapped, 9))
+    assert few.low < many.low < many.high < few.high
+    assert math.isnan(claims.rank_correlation(ranks, ranks).low)
+
+
 # --- other readings -----------------------------------------------------------------------------
 
 

@@ -68,6 +68,8 @@ def broken_links(site: Path) -> list[str]:
                 target /= "index.html"
             if not target.is_relative_to(site.resolve()) or not target.exists():
                 found.append(f"{path.relative_to(site)}: no file for {address}")
+            elif "=" in parts.fragment:  # what a page to play with is to show: no anchor
+                continue
             elif parts.fragment and target in pages:
                 anchor = urllib.parse.unquote(parts.fragment)
                 if anchor not in pages[target].anchors:

@@ -68,6 +68,7 @@ from dltlib.claims.statistics import (
     combine,
     compare,
     interval,
+    rank_correlation,
     seeds_to_decide,
 )
 from dltlib.claims.tables import (

@@ -110,6 +110,26 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
     return Interval(mean, float(low), float(high))
 
 
+def rank_correlation(
+    left: Iterable[float], right: Iterable[float], confidence: float = THRESHOLDS.confidence
+) -> Interval:
+    """Spearman's correlation of two rankings, with the interval of Fisher's transformation.
+
+    With the standard error of Bonett and Wright (2000); it is wide for few points, and holds where
+    these are a sample of those that might have been ranked. Fewer than five points have none.
+    """
+    from scipy import stats
+
+    pairs = np.array([list(left), list(right)], dtype=float)
+    count = pairs.shape[1]
+    known = float(stats.spearmanr(pairs[0], pairs[1]).statistic)
+    if count < 5 or abs(known) == 1:
+        return Interval(known, math.nan, math.nan)
+    error = math.sqrt((1 + known**2 / 2) / (count - 3))
+    reach = float(stats.norm.ppf((1 + confidence) / 2)) * error
+    return Interval(known, *(math.tanh(math.atanh(known) + side * reach) for side in (-1, 1)))
+
+
 def compare(comparison: Comparison, evidence: Evidence) -> Part:
     """Measure one comparison and give its verdict.
 
