@@ -65,10 +65,14 @@ def start_scatter(
     first, rest = axes[:, 0], axes[:, 1:].flatten()
     for ax in (*first[1:], *rest[len(others) :]):
         ax.set_axis_off()
+    numbers = []
     for ax, (name, start) in zip((first[0], *rest), starts.items(), strict=False):
         kept_sign = np.signbit(start) == np.signbit(initial)
         color = style(f"large_final/{name}/zero").color
         some = _evenly(len(initial), points)
+        numbers.append(
+            pd.DataFrame({"action": name, "initial": initial[some], "start": start[some]})
+        )
         for which, face in ((kept_sign[some], color), (~kept_sign[some], "none")):
             ax.scatter(
                 initial[some][which],
@@ -84,6 +88,7 @@ def start_scatter(
     first[0].tick_params(labelbottom=True)
     figure.supxlabel("initial weight $w_i$", fontsize=11)
     figure.supylabel("start of the next training", fontsize=11)
+    hand_over(figure, pd.concat(numbers))
     return figure
 
 
@@ -156,6 +161,8 @@ def fate_scatter(
     )
     figure.supxlabel("initial weight $w_i$", fontsize=11)
     figure.supylabel("final weight $w_f$", fontsize=11)
+    drawn = pd.DataFrame({"initial": initial[some], "final": final[some]})
+    hand_over(figure, drawn.assign(**{name: fate[some] for name, fate in outcomes.items()}))
     return figure
 
 
@@ -194,10 +201,14 @@ def lead_curves(
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(WIDTH, 1.0 + 2.6 * len(panels)), sharex=True, squeeze=False
     )
-    for ax, chosen in zip(axes[:, 0], panels.values(), strict=True):
-        draw_curves(ax, curves(leads, chosen, "lead"), names)
+    numbers = []
+    for ax, (title, chosen) in zip(axes[:, 0], panels.items(), strict=True):
+        known = curves(leads, chosen, "lead")
+        draw_curves(ax, known, names)
+        numbers.append(known.assign(panel=title))
         ax.axhline(0, color=style(reference).color, linewidth=1.2, label=names[reference])
     finish_panels(figure, axes, panels, "points", columns)
+    hand_over(figure, pd.concat(numbers))
     return figure
 
 
@@ -231,11 +242,14 @@ def accuracy_panels(
     figure, axes = pyplot.subplots(
         len(tables), 1, figsize=(WIDTH, 0.9 + 2.5 * len(tables)), squeeze=False
     )
-    for ax, table in zip(axes[:, 0], tables.values(), strict=True):
+    numbers = []
+    for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
         known = curves(table, arms)
+        numbers.append(known.assign(panel=title))
         draw_curves(ax, known, labels(list(known["arm"].unique())))
         draw_dense(ax, dense_baseline(table))
     finish_panels(figure, axes, tables, "test accuracy (%)", columns)
+    hand_over(figure, pd.concat(numbers))
     return figure
 
 
@@ -299,6 +313,7 @@ def own_density(table: pd.DataFrame, arm: str, reference: str) -> Figure:
     lower.set_ylabel("test accuracy (%)")
     density_axis(lower)
     legend_below(figure, (upper, lower))
+    hand_over(figure, known)
     return figure
 
 
@@ -359,6 +374,12 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
         Line2D([], [], marker="o", linestyle="", mfc="white", mec=GREY, label="of all candidates"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2, handletextpad=0.2)
+    flat = {
+        f"{column} {end}": [getattr(shares.loc[arm, column], end) for arm in at.index]
+        for column in ("pruned", "candidates")
+        for end in ("mean", "low", "high")
+    }
+    hand_over(figure, at.assign(**flat).reset_index())
     return figure
 
 
@@ -377,6 +398,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
     )
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
+    numbers = []
     lines: tuple[tuple[str, LineStyleType, str], ...] = (
         ("pruned_shrunk_share", "-", "of those pruned"),
         ("shrunk_share", "--", "of all candidates"),
@@ -386,6 +408,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
         ax.axhline(50, color="#BBBBBB", linewidth=0.8, zorder=0)
         for column, line, label in lines:
             known = curves(table, [arm], column)
+            numbers.append(known.assign(share=column))
             left = 100 * known["density"]
             ax.plot(left, 100 * known["mean"], color=color, linestyle=line, label=label)
             draw_band(ax, left, 100 * known["low"], 100 * known["high"], color)
@@ -397,4 +420,5 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
     figure.supylabel("moving to zero (%)", fontsize=11)
     handles = [Line2D([], [], color=GREY, linestyle=line, label=label) for _, line, label in lines]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    hand_over(figure, pd.concat(numbers))
     return figure

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from dltlib.figures.ends import legend_below
-from dltlib.figures.styles import WIDTH, look, style
+from dltlib.figures.ends import name_lines
+from dltlib.figures.styles import WIDTH, hand_over, look, style
 
 
 @look
@@ -36,6 +37,14 @@ def unit_pictures(rows: Mapping[str, np.ndarray], reach: float) -> Figure:
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=40, pad=0.02, shrink=0.6)
     bar.set_label("weight (grey: pruned)")
     bar.outline.set_visible(False)
+    hand_over(
+        figure,
+        pd.concat(
+            pd.DataFrame(picture).assign(stage=title, unit=unit)
+            for title, pictures in rows.items()
+            for unit, picture in enumerate(pictures)
+        ),
+    )
     return figure
 
 
@@ -66,5 +75,7 @@ def history_curves(
         )
     ax.set_xlabel("iteration")
     ax.set_ylabel("validation accuracy (%)")
-    legend_below(figure, ax, 3)
+    name_lines(figure, ax)
+    means = {label: 100 * history.mean(1) for label, history in histories.items()}
+    hand_over(figure, pd.DataFrame({"iteration": iterations, **means}))
     return figure

@@ -20,8 +20,8 @@ from dltlib.figures.accuracy import (
     finish_panels,
     known_arms,
 )
-from dltlib.figures.ends import legend_below
-from dltlib.figures.styles import BLACK, LEARNED, WIDTH, as_learned, look, style
+from dltlib.figures.ends import legend_below, name_lines
+from dltlib.figures.styles import BLACK, LEARNED, WIDTH, as_learned, hand_over, look, style
 
 VALUE_NAMES = {"initial": "$w_i$", "constant": "signed constants"}
 SCALING_NAMES = {"plain": "plain", "rescaled": "rescaled"}
@@ -67,8 +67,10 @@ def mask_curves(
     figure, axes = pyplot.subplots(
         len(panels), 1, figsize=(WIDTH, 1.3 + 3.0 * len(panels)), sharex=True, squeeze=False
     )
-    for ax, arms in zip(axes[:, 0], panels.values(), strict=True):
+    numbers = []
+    for ax, (title, arms) in zip(axes[:, 0], panels.items(), strict=True):
         known = curves(table, arms)
+        numbers.append(known.assign(panel=title))
         draw_curves(ax, known, {arm: arm.split("/")[0] for arm in known["arm"].unique()})
         if "trained" in set(table["arm"]):
             trained = 100 * table.loc[table["arm"] == "trained", "test_accuracy"].mean()
@@ -76,6 +78,7 @@ def mask_curves(
         ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
         ax.set_ylim(0, 102)
     finish_panels(figure, axes, panels, "test accuracy (%)", columns)
+    hand_over(figure, pd.concat(numbers))
     return figure
 
 
@@ -94,8 +97,10 @@ def epoch_curves(
     figure, axes = pyplot.subplots(
         len(tables), 1, figsize=(WIDTH, 1.2 + 2.9 * len(tables)), squeeze=False
     )
+    numbers = []
     for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
         known = curves(table, _learned_arms(table))
+        numbers.append(known.assign(panel=title))
         _draw_over_epochs(ax, known, marker=".")
         if trained and title in trained:
             draw_dense(ax, trained[title], "trained weights")
@@ -104,7 +109,8 @@ def epoch_curves(
         ax.set_title(title, loc="left")
         ax.set_ylabel("test accuracy (%)")
     axes[-1, 0].set_xlabel("epochs of learning the mask")
-    legend_below(figure, axes, 2)
+    name_lines(figure, axes, 2)
+    hand_over(figure, pd.concat(numbers))
     return figure
 
 
@@ -167,6 +173,13 @@ def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = 
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=40, pad=0.02, shrink=0.7)
     bar.set_label("weights kept of each pixel (%)")
     bar.outline.set_visible(False)
+    hand_over(
+        figure,
+        pd.concat(
+            pd.DataFrame(100 * np.ma.filled(share, np.nan)).assign(panel=title)
+            for title, share in shares.items()
+        ),
+    )
     return figure
 
 
@@ -193,14 +206,17 @@ def layer_density_curves(table: pd.DataFrame, layers: Sequence[str]) -> Figure:
     figure, axes = pyplot.subplots(
         1, len(layers), figsize=(WIDTH, 3.4), sharex=True, sharey=True, squeeze=False
     )
+    numbers = []
     for ax, layer in zip(axes[0], layers, strict=True):
         known = curves(long[long["layer"] == layer], _learned_arms(table), column="density")
+        numbers.append(known.drop(columns="density").assign(layer=layer))
         ax.axhline(50, color="#8C8C8C", linewidth=0.8)
         _draw_over_epochs(ax, known)
         ax.set_title(layer, loc="left")
         ax.set_xlabel("epochs")
     axes[0, 0].set_ylabel("weights kept (%)")
     legend_below(figure, axes, 2)
+    hand_over(figure, pd.concat(numbers))
     return figure
 
 
@@ -214,7 +230,7 @@ def probability_histogram(table: pd.DataFrame, arm: str, round_: int) -> np.ndar
 
 
 @look
-def probability_panels(table: pd.DataFrame, looks: int = 5) -> Figure:
+def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
     """How mask probabilities spread from one half as masks are learned, a panel for each arm.
 
     Lines are histograms over the weights, at ``looks`` epochs spread over the learning, the later
@@ -230,10 +246,16 @@ def probability_panels(table: pd.DataFrame, looks: int = 5) -> Figure:
     )
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
+    numbers = []
     for ax, arm in zip(axes.flat, arms, strict=False):
         for place, shade in zip(places, shades, strict=True):
             shares = probability_histogram(table, arm, epochs[place])
             edges = np.linspace(0, 1, len(shares) + 1)
+            numbers.append(
+                pd.DataFrame({"from": edges[:-1], "share": shares}).assign(
+                    arm=arm, epochs=epochs[place]
+                )
+            )
             ax.stairs(
                 100 * shares, edges, color=shade, linewidth=1.5, label=f"{epochs[place]} epochs"
             )
@@ -246,5 +268,6 @@ def probability_panels(table: pd.DataFrame, looks: int = 5) -> Figure:
         ax.set_xlabel(r"mask probability $\sigma(m)$")
     for ax in axes[:, 0]:
         ax.set_ylabel("weights (%)")
-    legend_below(figure, axes, 3)
+    legend_below(figure, axes, 2)
+    hand_over(figure, pd.concat(numbers))
     return figure

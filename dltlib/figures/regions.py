@@ -16,7 +16,7 @@ from dltlib import catalogue, criteria, pruning
 from dltlib.errors import UserError
 from dltlib.figures.accuracy import percent
 from dltlib.figures.actions import plane
-from dltlib.figures.styles import BLACK, WIDTH, look, style
+from dltlib.figures.styles import BLACK, WIDTH, hand_over, look, style
 from dltlib.history import History
 from dltlib.networks import Layer
 
@@ -133,6 +133,7 @@ def _region_panels(
         plane(ax, reach)
     figure.supxlabel("initial weight $w_i$", fontsize=11)
     figure.supylabel("final weight $w_f$", fontsize=11)
+    hand_over(figure, pd.DataFrame({"initial": w_i[:points], "final": w_f[:points]}))
     return figure
 
 
@@ -199,4 +200,5 @@ def overlap_chart(shares: pd.DataFrame) -> Figure:
     ax.tick_params(length=0)
     ax.set_xticklabels(ax.get_xticklabels(), rotation=30, ha="right")
     ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    hand_over(figure, shares.rename_axis("criterion").reset_index())
     return figure

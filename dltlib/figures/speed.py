@@ -11,8 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dltlib.figures.accuracy import density_axis, percent
-from dltlib.figures.ends import legend_below
-from dltlib.figures.styles import BLACK, BLUE, DASHED, GREY, ORANGE, VERMILION, WIDTH, Style, look
+from dltlib.figures.ends import legend_below, name_lines
+from dltlib.figures.styles import (
+    BLACK,
+    BLUE,
+    DASHED,
+    GREY,
+    ORANGE,
+    VERMILION,
+    WIDTH,
+    Style,
+    hand_over,
+    look,
+)
 
 WAYS: dict[str, Style] = {
     "engine": Style(BLUE),
@@ -42,6 +53,7 @@ def cost_curves(times: pd.DataFrame) -> Figure:
     density_axis(ax)
     ax.set_ylabel("ms per replica and iteration")
     legend_below(figure, ax, 3)
+    hand_over(figure, times)
     return figure
 
 
@@ -49,10 +61,10 @@ def cost_curves(times: pd.DataFrame) -> Figure:
 def growth_panels(replicas: pd.DataFrame, widths: pd.DataFrame) -> Figure:
     """How the cost of a replica's iteration grows: by number of replicas, and by width.
 
-    Both are tables as `bench.times` gives them; each round is a line, its density in the legend.
+    Both are tables as `bench.times` gives them; each round is a line, named by its density.
     """
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(WIDTH, 4.0))
-    for rows, column, ax in ((replicas, "replicas", left), (widths, "width", right)):
+    figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4))
+    for rows, column, ax in ((replicas, "replicas", upper), (widths, "width", lower)):
         for (way, number), line in rows.groupby(["way", "round"], sort=False):
             drawn = WAYS[way]._replace(dashes=() if number == 0 else DASHED)
             kind = "dense" if number == 0 else f"{percent(line['density'].mean())} left"
@@ -64,10 +76,11 @@ def growth_panels(replicas: pd.DataFrame, widths: pd.DataFrame) -> Figure:
         ax.set_xticks(places, [f"{place:g}" for place in places])
         ax.minorticks_off()
         _plain_ticks(ax.yaxis, rows["low"].min(), rows["high"].max())
-    left.set_xlabel("replicas at once")
-    right.set_xlabel("width of the hidden layers")
-    left.set_ylabel("ms per replica and iteration")
-    legend_below(figure, (left, right), 2)
+    upper.set_xlabel("replicas at once")
+    lower.set_xlabel("width of the hidden layers")
+    figure.supylabel("ms per replica and iteration", fontsize=11)
+    name_lines(figure, (upper, lower), 2)
+    hand_over(figure, pd.concat([replicas, widths]))
     return figure
 
 
@@ -109,4 +122,5 @@ def conv_bars(panels: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_title(title, loc="left")
         ax.grid(visible=False, axis="y")
     figure.supxlabel("times faster than the plain loop", fontsize=11)
+    hand_over(figure, pd.concat(rows.assign(panel=title) for title, rows in panels.items()))
     return figure

@@ -51,13 +51,15 @@ _NUMBERS: WeakKeyDictionary[Figure, pd.DataFrame] = WeakKeyDictionary()
 def look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Decorator of every function that draws: the book's fonts, grid and lines, for its time only.
 
-    The figure remembers who drew it (`drawn_by`).
+    The figure remembers who drew it (`drawn_by`); its numbers the function must `hand_over`.
     """
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(_LOOK):
             figure = draw(*args, **kwargs)
+        if figure not in _NUMBERS:
+            raise TypeError(f"{draw.__name__} hands no numbers over")
         _DRAWN_BY[figure] = draw
         return figure
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dltlib import claims
 from dltlib.figures.accuracy import curves, density_axis, lead
 from dltlib.figures.ends import label_ends
-from dltlib.figures.styles import BLACK, look, style
+from dltlib.figures.styles import BLACK, hand_over, look, style
 
 _SIZE = (3.4, 1.75)  # inches
 _LETTERS = 9.0
@@ -40,6 +40,7 @@ def _thumbnail(table: pd.DataFrame, column: str, arms: Mapping[str, str], title:
         rows = known[known["arm"] == arm]
         _line(ax, 100 * rows["density"], 100 * rows["mean"], arm, name)
     density_axis(ax, label="weights left, %")
+    hand_over(figure, known)
     _finish(figure, ax, title)
     return figure
 
@@ -56,6 +57,7 @@ def learning_thumbnail(
         _line(ax, rows["round"], 100 * rows["mean"], arm, name)
     ax.axhline(100 * trained.mean, color=BLACK, linewidth=1.2, linestyle=":", label="trained")
     ax.set_xlabel("epochs")
+    hand_over(figure, known)
     _finish(figure, ax, "accuracy, %")
     return figure
 

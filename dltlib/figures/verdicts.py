@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dltlib import catalogue, claims
 from dltlib.figures.ends import legend_below
-from dltlib.figures.styles import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, look
+from dltlib.figures.styles import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, hand_over, look
 
 NETWORK_COLORS = {"fc": BLUE, "conv2": ORANGE, "conv4": GREEN, "conv6": PURPLE, "all": BLACK}
 NETWORK_NAMES = {network.name: network.title for network in catalogue.NETWORKS.values()}
@@ -87,19 +87,24 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     reach = known[["low", "high", "distance", "paper"]].abs().max(axis=None) if len(known) else 1
     ticks = [tick for tick in (0, 1, 3, 10, 30, 100) if tick <= max(reach, 3)]
     ticks = sorted({*ticks, *(-tick for tick in ticks)})
-    ax.set_xticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+    ax.set_xticks(ticks, [_signed(tick) for tick in ticks])
     ax.minorticks_off()
     ax.grid(axis="y", visible=False)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("effect less its threshold (percentage points)")
     legend_below(figure, ax)
+    hand_over(figure, known.drop(columns="values"))
     return figure
+
+
+def _signed(tick: int) -> str:
+    return f"{tick:+d}".replace("-", "\N{MINUS SIGN}") if tick else "0"
 
 
 def _draw_distance(ax: Axes, rows: pd.DataFrame, height: float, color: str) -> None:
     others, weakest = rows[~rows["weakest"]], rows[rows["weakest"]]
-    ax.plot(others["distance"], [height] * len(others), ".", color=color, alpha=0.35, markersize=5)
+    ax.plot(others["distance"], [height] * len(others), ".", color=color, alpha=0.7, markersize=4)
     for row in weakest.itertuples():
         if len(row.values) < claims.FEWEST:
             ax.plot(row.values, [height] * len(row.values), "x", color=color, markersize=5.5)
