@@ -196,7 +196,9 @@ def _name_cells(notebook: Any) -> None:
 
 
 # Modules that decide no output of a chapter; it may depend on any other.
-_APART = ("book", "cli", "cluster", "elsewhere", "forecast", "landing", "progress")
+_APART = (
+    "book", "cli", "cluster", "elsewhere", "forecast", "landing", "progress", "verification",
+)  # fmt: skip
 
 
 def _library(root: Path) -> list[Path]:

@@ -6,6 +6,7 @@ by which code on which kind of processor. A killed run loses the round that was 
 else.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,12 @@ class Checkpoint:
             for name, value in self._tensors.items()
             if name.startswith(prefix)
         }
+
+
+def file_name(shard: Sequence[Replica]) -> str:
+    """The checkpoint of these replicas has this name among those of its plan."""
+    text = json.dumps([list(replica) for replica in shard])
+    return f"shard-{hashlib.sha256(text.encode()).hexdigest()[:8]}.safetensors"
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

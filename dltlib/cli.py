@@ -67,9 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # e.g. `dltlib status | head`
         _drop_output()
         return 0
-    except OSError as error:  # of standard output: files of our own raise UserError
-        _drop_output()
-        print(f"dltlib: error: cannot write the output ({error.strerror})", file=sys.stderr)
+    except OSError as error:  # of a file, which it names, or of standard output
+        if error.filename is None:
+            _drop_output()
+        what = "cannot write the output" if error.filename is None else error.filename
+        print(f"dltlib: error: {what} ({error.strerror or error})", file=sys.stderr)
         return 2
     finally:
         for number, handler in before.items():
@@ -143,6 +145,24 @@ def _parser() -> argparse.ArgumentParser:
         )
     run.set_defaults(command=_run)
 
+    verify = commands.add_parser(
+        "verify",
+        help="train a sample of a record again and compare",
+        description="Train a few replicas of a record again from its manifest and compare: to the "
+        "last bit on a processor like the one that made it, else within a stated tolerance. Ends "
+        "with status 1 where the record is not borne out.",
+    )
+    verify.add_argument("record", help="its name, as 'dltlib status' lists it")
+    verify.add_argument(
+        "--replicas", type=int, default=1, metavar="N", help="how many (default: 1)"
+    )
+    verify.add_argument(
+        "--rounds", type=int, metavar="N", help="stop after so many rounds (default: all)"
+    )
+    verify.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
+    verify.add_argument("--quiet", action="store_true", help="no progress bar")
+    verify.set_defaults(command=_verify)
+
     status = commands.add_parser("status", help="records, unfinished runs and data sets")
     status.set_defaults(command=_status)
 
@@ -206,7 +226,7 @@ def _listed(title: str, meanings: dict[str, str]) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dltlib import cluster, experiments, progress, runs
+    from dltlib import cluster, experiments, progress, runs, storage
 
     overrides = {
         name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None
@@ -223,10 +243,10 @@ def _run(options: argparse.Namespace) -> None:
 
         print("\n".join(forecast.describe(plan, device)))
         return
-    if not options.force and runs.is_finished(plan):
-        print(f"{name}: finished already, {runs.record_path(plan)} (--force reruns it)")
+    if not options.force and storage.is_finished(plan):
+        print(f"{name}: finished already, {storage.record_path(plan)} (--force reruns it)")
         return
-    dataset = runs.load_dataset(plan)
+    dataset = experiments.load_dataset(plan)
     with progress.bar(name, size.iterations, plan.rounds or plan.epochs, options.quiet) as report:
         target = (
             cluster.run(
@@ -253,10 +273,26 @@ def _device(name: str) -> str:
     return name
 
 
-def _status(options: argparse.Namespace) -> None:
-    from dltlib import runs
+def _verify(options: argparse.Namespace) -> int:
+    from dltlib import progress, records, verification
 
-    print("\n".join(runs.status()))
+    record = records.read(options.record)
+    replicas = verification.sample(record, options.replicas)
+    rounds = record.plan["rounds"] or record.plan["epochs"]
+    iterations = verification.iterations(record, replicas)
+    with progress.bar(record.name, iterations, rounds, options.quiet) as report:
+        verdict = verification.verify(
+            record, replicas, _device(options.device), options.rounds, report
+        )
+    print(f"{record.name}: {'holds' if verdict.holds else 'DOES NOT HOLD'}")
+    print(f"  {verdict.describe()}")
+    return 0 if verdict.holds else 1
+
+
+def _status(options: argparse.Namespace) -> None:
+    from dltlib import storage
+
+    print("\n".join(storage.status()))
 
 
 def _claims(options: argparse.Namespace) -> None:

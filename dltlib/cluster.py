@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dltlib import experiments, files, paths, processor, runs
+from dltlib import experiments, files, fingerprints, paths, processor, resources, runs, storage
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 from dltlib.fingerprints import Fingerprint
@@ -75,11 +75,8 @@ def run(
     Shards that an earlier run left, here or there, go on as they are. The fingerprint is that of
     one worker; another on which the arms give other numbers is refused.
     """
-    experiments.size(plan)
-    if not force and runs.is_finished(plan):
-        return runs.record_path(plan)
-    files.check_writable(runs.record_directory(plan))
-    files.check_writable(runs.run_directory(plan))
+    if finished := storage.ready(plan, force):
+        return finished
     with connect(address) as client:
         import distributed
 
@@ -89,8 +86,9 @@ def run(
         _refuse_shared_gpus(client, device)
         taken = client.submit(fingerprint, plan, device, pure=False).result()
         size = at_once or math.ceil(len(plan.replicas()) / threads)
-        under_way = runs.prepare(plan, Fingerprint(**taken), size, force, accept_change, progress)
-        parts = {tuple(part.replicas): part for part in under_way.checkpoints}
+        work = storage.resume(plan, Fingerprint(**taken), size, force, accept_change)
+        runs.report_earlier(work, experiments.size(plan).iterations, progress)
+        parts = {tuple(part.replicas): part for part in work.checkpoints}
         waiting = distributed.as_completed()
         for checkpoint in parts.values():
             if not checkpoint.finished:
@@ -106,9 +104,9 @@ def run(
                 progress(done.iterations, done.accuracy, checkpoint.round)
             if not checkpoint.finished:
                 waiting.add(_submit(client, plan, checkpoint, device))
-        under_way.checkpoints = list(parts.values())
+        work.checkpoints = list(parts.values())
     where = ", ".join(sorted(devices)) or "unknown"
-    return runs.gather(under_way, f"{threads} Dask threads on {where}")
+    return storage.finish(work, f"{threads} Dask threads on {where}")
 
 
 def _refuse_shared_gpus(client: "distributed.Client", device: str) -> None:
@@ -163,10 +161,8 @@ def _device(name: str) -> "torch.device":
 
 def fingerprint(plan: Plan, device: str) -> dict[str, Any]:
     """On a worker: what decides the numbers there."""
-    from dltlib import fingerprints
-
     where = _device(device)
-    runs.check_device(plan, where)
+    resources.check_precision(plan, where)
     data = _dataset(plan.dataset, paths.data(), plan.train_images)
     return fingerprints.take(plan, data, where).as_dict()
 

@@ -1,4 +1,4 @@
-"""From the name of an experiment to a plan: presets, overrides, names and what a plan adds up to.
+"""From the name of an experiment to a plan, and from a plan to its name, its needs and its size.
 
 The experiments themselves are entries of `catalogue.EXPERIMENTS`; what reads and runs their arms
 is a kind in `kinds`.
@@ -9,9 +9,13 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from dltlib import catalogue, networks
+import torch
+
+from dltlib import catalogue, datasets, networks
+from dltlib.checkpoints import Checkpoint
+from dltlib.datasets import Dataset
 from dltlib.errors import UserError
-from dltlib.kinds import KINDS
+from dltlib.kinds import KINDS, Progress, Shard, unheard
 from dltlib.networks import Network
 from dltlib.plans import Plan
 
@@ -36,7 +40,9 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
             raise UserError(f"{experiment} on {network} does not use {name}: leave it out")
     values |= overrides
     values["arms"] = tuple(str(kind.parse(arm)) for arm in values["arms"])
-    return Plan(experiment, network, preset, **values)
+    made = Plan(experiment, network, preset, **values)
+    size(made)  # what no machine finishes is refused before anything starts
+    return made
 
 
 def stock(of: Plan) -> Plan:
@@ -62,7 +68,7 @@ def command(of: Plan) -> str:
     return shlex.join(words)
 
 
-# --- what a plan adds up to ---------------------------------------------------------------------
+# --- what a plan needs, and adds up to ---------------------------------------------------------
 
 MOST_ITERATIONS = 10**12  # at the fastest ever seen here, 7 microseconds, a quarter of a year
 MOST_ROWS = 10**7  # of a record
@@ -81,6 +87,21 @@ def build_network(of: Plan) -> Network:
     """The plan's network for its data set's images."""
     facts = catalogue.DATASETS[of.dataset]
     return networks.build(of.network, facts.shape, of.width, facts.classes)
+
+
+def load_dataset(of: Plan) -> Dataset:
+    """The plan's data, on the CPU."""
+    return datasets.load(of.dataset).with_train_images(of.train_images)
+
+
+def in_memory(of: Plan, device: torch.device, progress: Progress = unheard) -> Checkpoint:
+    """Run a small plan from start to end, all replicas side by side, and keep nothing on disk."""
+    checkpoint = Checkpoint(None, of.hash(), of.replicas())
+    dataset = load_dataset(of).to(device)
+    shard = Shard(of, build_network(of), dataset, device, checkpoint, progress)
+    for _ in KINDS.find(of.kind).run(shard):
+        pass
+    return checkpoint
 
 
 def size(of: Plan) -> Size:

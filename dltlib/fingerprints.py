@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from dltlib import datasets, experiments, processor, training
+from dltlib import experiments, processor, records, training
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
-from dltlib.kinds import KINDS, Shard
+from dltlib.errors import UserError
 from dltlib.plans import Plan
 
 
@@ -52,15 +52,32 @@ class Fingerprint:
             said.append("another kind of processor ({}; here {})".format(*words))
         return said
 
+    def origin(self) -> dict[str, Any]:
+        """For a checkpoint: by which commit, and by what, its rows are made."""
+        return {"commit": records.commit(), **self.as_dict()}
+
+    def hold(self, checkpoint: Checkpoint, accept_change: bool) -> None:
+        """Refuse to mix numbers of two codes or processors in a record (`UserError`), or note in
+        the checkpoint that it was asked for."""
+        known = checkpoint.origins
+        differences = self.differences(known[-1]) if known else ["nobody knows which numbers"]
+        if not differences:
+            return
+        if not accept_change:
+            raise UserError(
+                f"the checkpoint {checkpoint.path} was begun by what gives "
+                f"{'; '.join(differences)}: go on all the same with --accept-change, and the "
+                "record will say so, or begin anew with --force"
+            )
+        checkpoint.origins = [*(known or [{"commit": "unknown"}]), self.origin()]
+
 
 def take(plan: Plan, dataset: Dataset, device: torch.device) -> Fingerprint:
     """The fingerprint of a plan's arms here and now, within a second or so."""
-    hashes = probe(_small(plan), str(device))
-    return Fingerprint(
-        processor=processor.kind(device),
-        data=_of_data(dataset),
-        arms={arm: hashes[_early(arm)] for arm in plan.arms},
-    )
+    data, small = _of_data(dataset), _small(plan)
+    hashes = probe(small, str(device))
+    arms = {arm: hashes[_early(arm)] for arm in plan.arms}
+    return Fingerprint(processor.kind(device), data, arms)
 
 
 def _of_data(dataset: Dataset) -> str:
@@ -101,12 +118,7 @@ def _small(plan: Plan) -> Plan:
 def probe(plan: Plan, device: str) -> dict[str, str]:
     """Run a small plan and hash, arm by arm, the rows and the bits of what the last round left."""
     place = torch.device(device)
-    network = experiments.build_network(plan)
-    checkpoint = Checkpoint(None, plan.hash(), plan.replicas())
-    data = datasets.load("digits").with_train_images(plan.train_images).to(place)
-    shard = Shard(plan, network, data, place, checkpoint, lambda *_, **__: None)
-    for _ in KINDS.find(plan.kind).run(shard):
-        pass
+    checkpoint = experiments.in_memory(plan, place)
     stock = training.uses_stock_torch(place) or plan.kind != "tickets"
     common = processor.kind(place).get("torch", "") if stock else ""
     hashes = {}

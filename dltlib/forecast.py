@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from dltlib import datasets, experiments, networks, runs, training
+from dltlib import datasets, experiments, networks, resources, training
 from dltlib.networks import Network
 from dltlib.plans import Plan
 
@@ -20,10 +20,10 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
     out evaluation and pruning.
     """
     device = torch.device(device)
-    runs.check_device(plan, device)
+    resources.check_precision(plan, device)
     size, network = experiments.size(plan), experiments.build_network(plan)
-    each, together = runs.memory(plan, network, device)
-    at_once = runs.replicas_at_once(plan, network, device)
+    each, together = resources.memory(plan, network, device)
+    at_once = resources.replicas_at_once(plan, network, device)
     # Masks and w_f, or scores and momentum.
     state = size.replicas * network.weight_count * (5 if plan.kind != "learned_masks" else 8)
     seconds = expected_seconds(plan, network, device)

@@ -8,6 +8,8 @@ The paper's own, preset ``paper``, are its section 2 to the letter.
 import dataclasses
 import hashlib
 import json
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -134,3 +136,15 @@ def shared(content: dict[str, Any]) -> dict[str, Any]:
     kind = catalogue.EXPERIMENTS.find(content["experiment"]).kind
     names = ("experiment", "preset", "arms", "seeds")
     return {"kind": kind} | {name: value for name, value in content.items() if name not in names}
+
+
+def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:
+    """The replicas in runs of at most ``size``."""
+    for first in range(0, len(replicas), size):
+        yield list(replicas[first : first + size])
+
+
+def division(replicas: int, fitting: int) -> int:
+    """How many of so many replicas a shard gets, when at most ``fitting`` fit into memory: the
+    least that makes as few shards of about one size."""
+    return max(1, math.ceil(replicas / max(1, math.ceil(replicas / fitting))))

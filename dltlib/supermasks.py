@@ -77,6 +77,11 @@ def accuracy(network: Network, weights: Weights, split: Split) -> Float64[Tensor
     torch.Size([2])
     """
     biases = networks.initial_biases(network, len(weights[0]), weights[0].device)
+    biases = [bias.to(weights[0].dtype) for bias in biases]
+    if training.evaluates_sparsely(network, weights):
+        kept = [weight != 0 for weight in weights]
+        step = training.kernel_step(network, weights, biases, kept, Settings(1, 1.0))
+        return step.correct(split.images, split.labels).double() / len(split)
     return training.evaluate(network, weights, biases, split.images, split.labels)
 
 

@@ -261,6 +261,22 @@ def uses_stock_torch(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+# Of the weights of a network without convolutions. Measured with masks by criterion on FC, 4
+# networks on 15,000 images, two threads: stock torch 0.9 s at any density; the kernel 3.1 s at
+# density 1, 1.3 at 0.41, 0.8 at 0.33, 0.2 at 0.01.
+SPARSE = 0.3
+
+
+def evaluates_sparsely(network: Network, weights: Weights) -> bool:
+    """The fixed rule for networks that are not trained: on a CPU the kernel, which skips zeros,
+    wherever there are convolutions or few weights; stock torch elsewhere."""
+    if weights[0].device.type != "cpu":
+        return False
+    count = len(weights[0]) * network.weight_count
+    left = sum(weight.count_nonzero().item() for weight in weights)
+    return bool(network.channels) or left < SPARSE * count
+
+
 def choose_step(device: torch.device) -> StepFactory:
     """See `uses_stock_torch`.
 
@@ -304,7 +320,7 @@ class TorchStep:
     ) -> None:
         self.network, self.settings = network, settings
         self.device = weights[0].device
-        self.values = [value.detach().clone() for value in weights + biases]
+        self.values = [_as_used(value.detach().clone()) for value in weights + biases]
         self.best = [value.clone() for value in self.values]
         self.loss = torch.zeros(len(weights[0]), dtype=torch.float64, device=self.device)
         self.groups = [
@@ -325,6 +341,7 @@ class TorchStep:
         def work(group: _Group) -> None:
             rows = batches[stream[group.replicas]]
             if group.update is None:
+                group.seen = images, labels
                 group.update = parallel.repeatable(
                     partial(self._iterate, group, images, labels),
                     (rows[:, 0],),
@@ -333,6 +350,8 @@ class TorchStep:
                 for state in group.optimizer.state.values():  # what warming up left
                     for tensor in state.values():
                         tensor.zero_()
+            if group.seen[0] is not images or group.seen[1] is not labels:
+                raise ValueError("a step trains on the images that it began with")
             for index in range(rows.shape[1]):
                 group.update(rows[:, index])
 
@@ -383,6 +402,13 @@ class TorchStep:
         self.loss[group.replicas] += losses.detach()
 
 
+def _as_used(value: Tensor) -> Tensor:
+    """Kernels stored with their channels last, as convolutions want them: no copy in each step."""
+    if value.ndim != 5:
+        return value
+    return value.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+
+
 class _Group:
     """Replicas that share operations: their leaves (views of all values), masks and optimiser."""
 
@@ -397,6 +423,7 @@ class _Group:
             self.leaves, lr=settings.learning_rate, fused=True, capturable=values[0].is_cuda
         )
         self.update: Callable[..., object] | None = None
+        self.seen: tuple[Tensor, Tensor] | None = None  # what the update goes on using
 
 
 def cross_entropy(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dltlib
-from dltlib import catalogue, cli, experiments, records, runs, training
+from dltlib import catalogue, cli, experiments, records, storage, training
 from dltlib.errors import UserError
 from dltlib.settings import PRECISIONS
 
@@ -164,7 +164,7 @@ def test_a_run_shows_its_progress_leaves_a_record_and_says_when_it_is_finished(
         arms=("large_final", "random"),
     )  # fmt: skip
     assert name == experiments.name(some)
-    assert Path(path) == runs.record_path(some)
+    assert Path(path) == storage.record_path(some)
     record = records.read(experiments.name(some), Path(path).parent)
     assert record.manifest["command"] == experiments.command(some)
     assert len(record.table) == 4
@@ -194,7 +194,7 @@ def test_status_lists_records_and_unfinished_runs(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "gather", interrupt)
+        patch.setattr(storage, "finish", interrupt)
         assert cli.main(["run", "criteria", *QUICK, "--quiet"]) == 130
     error = capsys.readouterr().err
     assert error == "dltlib: stopped; the same command goes on from here\n"

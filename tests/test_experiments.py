@@ -15,6 +15,7 @@ import torch
 from dltlib import (
     actions,
     catalogue,
+    checkpoints,
     criteria,
     datasets,
     experiments,
@@ -22,10 +23,13 @@ from dltlib import (
     fingerprints,
     networks,
     paths,
+    plans,
     processor,
     pruning,
     records,
+    resources,
     runs,
+    storage,
     supermasks,
     training,
 )
@@ -165,7 +169,7 @@ def test_a_ticket_is_what_the_algorithm_says() -> None:
     """Two rounds of one arm, step by step from the library's own parts."""
     some = small(arms=("magnitude_increase/signed_reinit/freeze_init",), seeds=1)
     table = runs.table(some)
-    data = runs.load_dataset(some)
+    data = experiments.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     initial = networks.initial_weights(network, [0])
     mask = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
@@ -204,7 +208,7 @@ def test_late_rewinding_is_an_arm() -> None:
     """Kept weights start from what they were at iteration 4 of the dense training."""
     some = small(arms=("large_final/rewind@4", "large_final", "movement@4"), seeds=1, epochs=3)
     table = runs.table(some).set_index(["arm", "round"])
-    data = runs.load_dataset(some)
+    data = experiments.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     initial = networks.initial_weights(network, [0])
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
@@ -263,7 +267,7 @@ def test_moving_to_zero_prunes_what_training_moved() -> None:
 def test_criterion_masks_are_pruned_in_one_shot_and_not_trained() -> None:
     some = small("supermasks", seeds=1)
     table = runs.table(some).set_index(["arm", "round"])
-    data = runs.load_dataset(some)
+    data = experiments.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     initial = networks.initial_weights(network, [0])
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
@@ -294,7 +298,7 @@ def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch)
     histogram = np.stack(table.probability_histogram)
     assert np.allclose(histogram.sum(1), 1)
     kept = records.read_arrays(experiments.name(some), target.parent)
-    data = runs.load_dataset(some)
+    data = experiments.load_dataset(some)
     network = networks.build("fc", data.input_shape, some.width)
     own = supermasks.Learner.of_variants(network, [("learned", "constant", "rescaled")], [1])
     for epoch in range(14):
@@ -383,7 +387,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
         monkeypatch.setattr(Checkpoint, "save", stop_after(last))
         with pytest.raises(Stop):
             runs.run(some)
-        assert not runs.is_finished(some)
+        assert not storage.is_finished(some)
     monkeypatch.setattr(Checkpoint, "save", stop_after(10**6))
     reports: dict[bool, int] = {True: 0, False: 0}
 
@@ -405,7 +409,7 @@ def test_an_earlier_division_is_resumed_and_no_checkpoint_outlives_the_record(
 ) -> None:
     """How much memory is free when a run goes on must not make it begin anew."""
     some = small(arms=("random", "movement", "snip"), seeds=1)
-    monkeypatch.setattr(runs, "replicas_at_once", lambda *_: 2)
+    monkeypatch.setattr(resources, "replicas_at_once", lambda *_: 2)
     real = Checkpoint.save
 
     def save(self: Checkpoint, round_: int, *arguments: object) -> None:
@@ -419,11 +423,11 @@ def test_an_earlier_division_is_resumed_and_no_checkpoint_outlives_the_record(
     with pytest.raises(Stop):
         runs.run(some, at_once=1)
     monkeypatch.setattr(Checkpoint, "save", real)
-    assert any("after round 1" in line for line in runs.status())
-    monkeypatch.setattr(runs, "replicas_at_once", lambda *_: 3)
+    assert any("after round 1" in line for line in storage.status())
+    monkeypatch.setattr(resources, "replicas_at_once", lambda *_: 3)
     runs.run(some)
-    assert not list(runs.run_directory(some).glob("*.safetensors"))
-    assert not any("after round" in line for line in runs.status())
+    assert not list(storage.run_directory(some).glob("*.safetensors"))
+    assert not any("after round" in line for line in storage.status())
 
 
 def start_cli(some: Plan, place: Path) -> subprocess.Popen:
@@ -499,10 +503,10 @@ def test_a_crash_while_the_record_is_written_costs_nothing(
         )
         with pytest.raises(Stop):
             runs.run(some)
-    assert not runs.is_finished(some)
+    assert not storage.is_finished(some)
     monkeypatch.setattr(training, "train", crash)  # nothing is left to train
     runs.run(some)
-    assert runs.is_finished(some)
+    assert storage.is_finished(some)
 
 
 # --- finished, forced, foreign ----------------------------------------------------------------
@@ -513,7 +517,7 @@ def test_a_finished_record_is_returned_as_it_is_unless_forced(
 ) -> None:
     some = small(arms=("random",), seeds=1, rounds=1)
     target = runs.run(some)
-    assert target.parent == runs.run_directory(some)  # not among the book's: overridden
+    assert target.parent == storage.run_directory(some)  # not among the book's: overridden
     first = target.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(training, "train", lambda *_: pytest.fail("it was run again"))
@@ -534,7 +538,7 @@ def test_stock_plans_leave_records_for_the_book(monkeypatch: pytest.MonkeyPatch)
     target = runs.run(stock)
     assert target == paths.records() / "criteria-fc-tiny.parquet"
     assert records.read("criteria-fc-tiny").manifest["command"].startswith("dltlib run criteria")
-    lines = runs.status()
+    lines = storage.status()
     assert any("criteria-fc-tiny: 9 rows" in line for line in lines)
     # The preset changes, as a library's may: the old record is kept, and the difference named.
     before = {file.name: file.read_bytes() for file in paths.records().iterdir()}
@@ -565,21 +569,21 @@ def test_a_damaged_record_is_not_overwritten_unless_forced() -> None:
 def status_of(target: Path) -> list[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DLTLIB_RECORDS", str(target.parent))
-        return runs.status()
+        return storage.status()
 
 
 def test_a_damaged_checkpoint_is_not_overwritten_unless_forced() -> None:
     some = small(arms=("random",), seeds=1, rounds=0)
-    (shard,) = runs.shards(some.replicas(), 10)
-    path = runs.shard_path(some, shard)
+    (shard,) = plans.shards(some.replicas(), 10)
+    path = storage.run_directory(some) / checkpoints.file_name(shard)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"cut short")
     with pytest.raises(UserError, match=r"checkpoint .* is damaged .*--force"):
         runs.run(some)
     assert path.read_bytes() == b"cut short"
-    assert any("is damaged" in line for line in runs.status())
+    assert any("is damaged" in line for line in storage.status())
     runs.run(some, force=True)
-    assert runs.is_finished(some)
+    assert storage.is_finished(some)
 
 
 @pytest.mark.parametrize("variable", ["DLTLIB_RUNS", "DLTLIB_RECORDS"])
@@ -611,13 +615,13 @@ def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPa
     fitting = []
     for gigabytes in (3, 5, 9, 1_000):
         Memory.available = gigabytes * 10**9
-        fitting.append(runs.replicas_at_once(some, network, cpu))
+        fitting.append(resources.replicas_at_once(some, network, cpu))
     assert fitting == sorted(fitting)
     assert 1 <= fitting[0] < fitting[1] < fitting[2] < fitting[3]
     assert fitting[3] == len(some.replicas())
     Memory.available = 10**7
     with pytest.raises(UserError, match=r"one replica of conv2 at width 1.0 needs about .* GB"):
-        runs.replicas_at_once(some, network, cpu)
+        resources.replicas_at_once(some, network, cpu)
     Memory.available = 10**5
     with pytest.raises(UserError, match="needs about"):
         runs.run(small())
@@ -626,20 +630,20 @@ def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPa
 def test_shards_hold_every_replica_once() -> None:
     replicas = [Replica("a", seed) for seed in range(7)]
     for size in (1, 2, 3, 7, 50):
-        parts = list(runs.shards(replicas, size))
+        parts = list(plans.shards(replicas, size))
         assert [replica for part in parts for replica in part] == replicas
         assert all(len(part) <= size for part in parts)
 
 
 def test_the_division_is_the_largest_that_fits() -> None:
-    assert [runs.division(14, fitting) for fitting in (14, 13, 7, 6, 1)] == [14, 7, 7, 5, 1]
-    assert runs.division(0, 5) == 1  # nothing is left to do
+    assert [plans.division(14, fitting) for fitting in (14, 13, 7, 6, 1)] == [14, 7, 7, 5, 1]
+    assert plans.division(0, 5) == 1  # nothing is left to do
 
 
 @pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])
 def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
     some = small(experiment, rounds=0 if experiment == "learned_supermasks" else 1)
-    data = runs.load_dataset(some)
+    data = experiments.load_dataset(some)
     done, rounds = 0, set()
 
     def progress(iterations: int, accuracy: float, round_: int) -> None:

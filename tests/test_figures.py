@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib import pyplot
 
-from dltlib import catalogue, claims, criteria, experiments, figures, runs
+from dltlib import catalogue, claims, criteria, experiments, figures, runs, storage
 from dltlib.errors import UserError
 
 BEST, WORST = "large_final/rewind/zero", "small_final/rewind/zero"
@@ -308,5 +308,5 @@ def test_a_plan_runs_in_memory_and_leaves_nothing(tmp_path, monkeypatch) -> None
     from dltlib import records
 
     runs.run(plan)
-    stored = records.read(experiments.name(plan), runs.run_directory(plan))
+    stored = records.read(experiments.name(plan), storage.run_directory(plan))
     pd.testing.assert_frame_equal(table, stored.table, check_dtype=False)

@@ -16,6 +16,7 @@ import torch
 
 from dltlib import (
     catalogue,
+    checkpoints,
     criteria,
     experiments,
     files,
@@ -24,6 +25,7 @@ from dltlib import (
     plans,
     records,
     runs,
+    storage,
 )
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
@@ -79,8 +81,8 @@ def turn_round(monkeypatch: pytest.MonkeyPatch, name: str = "large_final") -> No
 def test_a_shards_checkpoint_in_anothers_place_is_refused() -> None:
     some = small()
     stop_after(0, some, at_once=3)
-    (first,) = runs.run_directory(some).glob("shard-*")
-    second = runs.shard_path(some, some.replicas()[3:])
+    (first,) = storage.run_directory(some).glob("shard-*")
+    second = storage.run_directory(some) / checkpoints.file_name(some.replicas()[3:])
     assert second != first
     first.rename(second)
     with pytest.raises(UserError, match=f"another shard: give it its own name back.*{first.name}"):
@@ -125,7 +127,7 @@ def test_the_same_numbers_by_other_code_are_no_change(monkeypatch: pytest.Monkey
 
 def test_going_on_with_other_data_is_refused() -> None:
     some = small()
-    data = runs.load_dataset(some)
+    data = experiments.load_dataset(some)
     stop_after(1, some, dataset=data)
     darker = dataclasses.replace(
         data, train=dataclasses.replace(data.train, images=data.train.images // 2)
@@ -138,12 +140,12 @@ def test_a_checkpoint_that_names_no_code_goes_on_only_if_asked_for() -> None:
     """Those of earlier versions say neither their replicas nor their code; their rows are kept."""
     some = small()
     stop_after(1, some)
-    (path,) = runs.run_directory(some).glob("shard-*")
+    (path,) = storage.run_directory(some).glob("shard-*")
     checkpoint = Checkpoint.open(path, some.hash())
     checkpoint.origins = []
     layers = {name: checkpoint.layers(name) for name in checkpoint.names()}
     checkpoint.save(1, [], layers, {}, False)
-    with pytest.raises(UserError, match=r"does not say which code began it: .*--accept-change"):
+    with pytest.raises(UserError, match=r"nobody knows which numbers: .*--accept-change"):
         runs.run(some)
     target = runs.run(some, accept_change=True)
     assert records.read(target.stem, target.parent).manifest["continued_from"] == [
@@ -273,7 +275,7 @@ def test_a_run_that_is_asked_to_end_says_that_it_can_go_on(number: int, tmp_path
         text=True,
     )
     deadline = time.monotonic() + 120
-    while not list(runs.run_directory(some).glob("shard-*.safetensors")):
+    while not list(storage.run_directory(some).glob("shard-*.safetensors")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)

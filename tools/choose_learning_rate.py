@@ -11,7 +11,7 @@ import math
 import sys
 import time
 
-from dltlib import experiments, networks, paths, processor, records, runs, supermasks
+from dltlib import experiments, networks, paths, processor, records, supermasks
 
 RATES = (10, 30, 100, 300, 1000)
 ARMS = (("learned", "initial", "plain"), ("learned", "initial", "rescaled"))
@@ -21,7 +21,7 @@ def main(network_name: str) -> None:
     """Learn with every rate, print validation accuracies and write the record."""
     started = time.monotonic()
     plan = experiments.plan("learned_supermasks", network_name, "cpu", seeds=1, epochs=10)
-    dataset = runs.load_dataset(plan)
+    dataset = experiments.load_dataset(plan)
     network = networks.build(plan.network, dataset.input_shape, plan.width)
     rows = []
     for rate in RATES:

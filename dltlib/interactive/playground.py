@@ -80,7 +80,7 @@ def tickets() -> dict[str, Any]:
     plan = experiments.plan("criteria", "fc", "tiny", arms=arms, seeds=1, rounds=TICKET_ROUNDS)
     checkpoint = Checkpoint(None, plan.hash(), plan.replicas())
     frames: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
-    for _ in runs.rounds(plan, checkpoint, torch.device("cpu"), runs.load_dataset(plan)):
+    for _ in runs.rounds(plan, checkpoint, torch.device("cpu"), experiments.load_dataset(plan)):
         masks = checkpoint.layers("mask")
         rows = {row["arm"]: row for row in checkpoint.rows[-len(arms) :]}
         for index, arm in enumerate(arms):

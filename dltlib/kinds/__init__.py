@@ -5,4 +5,4 @@ weights; `learned_masks` learn them. A new kind is a module like these that adds
 """
 
 from dltlib.kinds import criterion_masks, learned_masks, tickets
-from dltlib.kinds.kind import KINDS, Kind, Progress, Shard
+from dltlib.kinds.kind import KINDS, Kind, Progress, Shard, unheard

@@ -86,42 +86,46 @@ def _masks(plan: Plan, source: str, past: Past) -> Masks:
 
 
 def _tested(shard: Shard, past: Past, masks: Masks, replicas: Sequence[Replica]) -> list[rows.Row]:
-    """A row for each replica: what its seed's masks make of the untrained weights."""
+    """A row for each replica: what its seed's masks make of the untrained weights.
+
+    A CPU tests a replica in each thread, a GPU all of them at once.
+    """
     density, layer_density = rows.densities(masks)
     found: list[rows.Row] = [{} for _ in replicas]
 
-    def test(index: int) -> None:
-        replica = replicas[index]
-        arm = parse(replica.arm)
-        position = past.seeds.index(replica.seed)
-        alone = slice(position, position + 1)
-        weights = supermasks.apply_masks(
-            [
-                supermasks.base_values(layer, weight[alone], arm.values)
-                for layer, weight in zip(past.network.layers, past.initial, strict=True)
-            ],
-            [mask[alone] for mask in masks],
-            torch.tensor([arm.scaling == "rescaled"], device=shard.device),
-        )
+    def test(group: slice) -> None:
+        members = replicas[group]
+        arms = [parse(replica.arm) for replica in members]
+        positions = [past.seeds.index(replica.seed) for replica in members]
+        values = [
+            torch.cat(
+                [
+                    supermasks.base_values(layer, weight[None, position], arm.values)
+                    for position, arm in zip(positions, arms, strict=True)
+                ]
+            )
+            for layer, weight in zip(past.network.layers, past.initial, strict=True)
+        ]
+        rescaled = torch.tensor([arm.scaling == "rescaled" for arm in arms], device=shard.device)
+        weights = supermasks.apply_masks(values, [mask[positions] for mask in masks], rescaled)
         validation, test = (
-            supermasks.accuracy(past.network, weights, split).item()
+            supermasks.accuracy(past.network, weights, split).tolist()
             for split in (shard.dataset.validation, shard.dataset.test)
         )
-        found[index] = {
-            "arm": replica.arm,
-            "seed": replica.seed,
-            "round": past.round,
-            "density": density[position],
-            "layer_density": layer_density[position],
-            "validation_accuracy": validation,
-            "test_accuracy": test,
-        }
+        found[group] = [
+            {
+                "arm": replica.arm,
+                "seed": replica.seed,
+                "round": past.round,
+                "density": density[position],
+                "layer_density": layer_density[position],
+                "validation_accuracy": validation[index],
+                "test_accuracy": test[index],
+            }
+            for index, (replica, position) in enumerate(zip(members, positions, strict=True))
+        ]
 
-    if shard.device.type == "cpu":
-        parallel.spread(test, range(len(replicas)))
-    else:  # one stream: host threads would only wait for one another
-        for index in range(len(replicas)):
-            test(index)
+    parallel.spread(test, parallel.groups(len(replicas), shard.device))
     return found
 
 

@@ -25,6 +25,10 @@ class Progress(Protocol):
         """Report; see above."""
 
 
+def unheard(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+    """The `Progress` that nobody listens to."""
+
+
 @dataclass(frozen=True)
 class Shard:
     """Replicas of a plan that run side by side, with all that they need."""

@@ -1,0 +1,310 @@
+"""Where a plan's checkpoints and record lie, what of them is there, and what is left to do.
+
+Checkpoints are kept in `paths.runs()`, records of stock presets in `paths.records()`. Replicas that
+an earlier record holds, made by code that gives the same numbers, are taken from there and not
+trained again.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dltlib import catalogue, checkpoints, experiments, files, paths, plans, records
+from dltlib.checkpoints import Checkpoint
+from dltlib.errors import UserError
+from dltlib.fingerprints import Fingerprint
+from dltlib.plans import Plan, Replica
+
+
+@dataclass(frozen=True)
+class Reused:
+    """Replicas that an earlier record holds, with their rows and small arrays."""
+
+    record: str
+    processor: dict[str, str]
+    replicas: list[Replica]
+    rows: list[dict[str, Any]]
+    keepsakes: dict[str, Tensor]
+
+
+@dataclass
+class Work:
+    """A plan under way: a checkpoint for each shard, and what is taken from earlier records."""
+
+    plan: Plan
+    fingerprint: Fingerprint
+    checkpoints: list[Checkpoint]
+    reused: list[Reused]
+
+
+# --- where --------------------------------------------------------------------------------------
+
+
+def run_directory(plan: Plan) -> Path:
+    """Where the plan's checkpoints lie."""
+    return paths.runs() / f"{plan.experiment}-{plan.network}-{plan.preset}-{plan.hash()}"
+
+
+def record_directory(plan: Plan) -> Path:
+    """Where the plan's record goes: among the book's if the preset is unchanged."""
+    return paths.records() if plan == experiments.stock(plan) else run_directory(plan)
+
+
+def record_path(plan: Plan) -> Path:
+    """The plan's table, whether it is there yet or not."""
+    return record_directory(plan) / f"{experiments.name(plan)}.parquet"
+
+
+def is_finished(plan: Plan) -> bool:
+    """Whether a whole record of exactly this plan is there.
+
+    Raises `UserError` if what is there is damaged, or belongs to another configuration: nothing
+    is overwritten without ``--force``.
+    """
+    path = record_path(plan)
+    if not path.exists():
+        return False
+    record = records.read(path.stem, path.parent)
+    if record.plan != plan.as_dict():
+        changed = sorted(
+            key for key, value in plan.as_dict().items() if record.plan.get(key) != value
+        )
+        raise UserError(
+            f"the record {path.stem} in {path.parent} was made with other values of "
+            f"{', '.join(changed)}: keep it, or remake it with --force"
+        )
+    return True
+
+
+def ready(plan: Plan, force: bool = False) -> Path | None:
+    """The plan's finished record, unless it is to be remade by ``force``; if there is none, raise
+    `UserError` now, and not after hours, where checkpoints or the record cannot be written."""
+    if not force and is_finished(plan):
+        return record_path(plan)
+    for directory in (record_directory(plan), run_directory(plan)):
+        files.check_writable(directory)
+    return None
+
+
+# --- from checkpoints and records to what is left to do -----------------------------------------
+
+
+def resume(
+    plan: Plan,
+    fingerprint: Fingerprint,
+    fitting: int,
+    force: bool = False,
+    accept_change: bool = False,
+) -> Work:
+    """Open the plan's checkpoints, find what earlier records hold, and divide up the rest.
+
+    ``fitting`` replicas train side by side at most. ``force`` begins anew: checkpoints go, and
+    nothing is taken from records. Raises `UserError` for a checkpoint that is damaged, or that was
+    begun by what gives other numbers (unless ``accept_change``).
+    """
+    if force:
+        for file in _files(plan):
+            file.unlink(missing_ok=True)
+    found = _resumable(plan)
+    for checkpoint in found:
+        fingerprint.hold(checkpoint, accept_change)
+    held = {replica for checkpoint in found for replica in checkpoint.replicas}
+    missing = [replica for replica in plan.replicas() if replica not in held]
+    reused = [] if force else _reusable(plan, missing, fingerprint)
+    taken = {replica for part in reused for replica in part.replicas}
+    missing = [replica for replica in missing if replica not in taken]
+    for shard in plans.shards(missing, plans.division(len(missing), fitting)):
+        path = run_directory(plan) / checkpoints.file_name(shard)
+        checkpoint = Checkpoint(path, plan.hash(), shard)
+        checkpoint.origins = [fingerprint.origin()]
+        found.append(checkpoint)
+    return Work(plan, fingerprint, found, reused)
+
+
+def _files(plan: Plan) -> list[Path]:
+    return sorted(run_directory(plan).glob("shard-*.safetensors"))
+
+
+def _resumable(plan: Plan) -> list[Checkpoint]:
+    """The checkpoints of earlier runs of the plan, however they divided it.
+
+    How much memory is free, or how many workers there are, must not decide what is resumed. Of
+    two that hold the same replica the further one counts.
+    """
+    there = [Checkpoint.open(path, plan.hash()) for path in _files(plan)]
+    wanted, found = set(plan.replicas()), []
+    for checkpoint in sorted(there, key=lambda one: (-one.round, str(one.path))):
+        if checkpoint.path.name != (name := checkpoints.file_name(checkpoint.replicas)):
+            raise UserError(
+                f"the checkpoint {checkpoint.path} holds the replicas of another shard: give it "
+                f"its own name back ({name}), or delete it"
+            )
+        if wanted.issuperset(checkpoint.replicas):
+            wanted -= set(checkpoint.replicas)
+            found.append(checkpoint)
+    return found
+
+
+def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) -> list[Reused]:
+    """Of the missing replicas, those that records hold which the same code would make again."""
+    left, found = set(missing), []
+    for file in _manifests():
+        if not left:
+            break
+        try:
+            manifest = json.loads(file.read_text())
+            origin = manifest["fingerprint"]
+            same = plans.shared(manifest["plan"]) == plan.shared()
+        except (OSError, ValueError, KeyError, UserError):
+            continue  # an older record, or none: nothing to take
+        if not same or origin["data"] != fingerprint.data or "continued_from" in manifest:
+            continue
+        arms = {arm for arm, value in origin["arms"].items() if fingerprint.arms.get(arm) == value}
+        try:
+            record = records.read(file.stem, file.parent)
+            replicas = [
+                replica for replica in record.replicas() if replica in left and replica.arm in arms
+            ]
+            if not replicas:
+                continue
+            keepsakes = _keepsakes(file, record, replicas)
+        except UserError:
+            continue  # damaged: `dltlib status` says so
+        rows = record.rows_of(replicas)
+        found.append(Reused(record.name, manifest["processor"], replicas, rows, keepsakes))
+        left -= set(replicas)
+    return found
+
+
+def _manifests() -> list[Path]:
+    """Of all records: the book's, those that are still growing, and those of runs of one's own."""
+    return [
+        file
+        for folder, pattern in (
+            (paths.records(), "*.json"),
+            (paths.records() / "growing", "*.json"),
+            (paths.runs(), "*/*.json"),
+        )
+        for file in sorted(folder.glob(pattern))
+    ]
+
+
+def _keepsakes(
+    file: Path, record: records.Record, replicas: Sequence[Replica]
+) -> dict[str, Tensor]:
+    """The record's arrays, of the masks only those of the replicas."""
+    if "arrays_sha256" not in record.manifest:
+        return {}
+    masks = tuple(f"mask/{replica.arm}/{replica.seed}/" for replica in replicas)
+    return {
+        name: torch.from_numpy(value)
+        for name, value in records.read_arrays(file.stem, file.parent).items()
+        if name.startswith(masks) or not name.startswith("mask/")
+    }
+
+
+# --- the record ---------------------------------------------------------------------------------
+
+
+def finish(work: Work, device: str) -> Path:
+    """Write the record of a plan from its finished shards, then drop the plan's checkpoints."""
+    plan, parts = work.plan, work.checkpoints
+    rows = [row for earlier in work.reused for row in earlier.rows]
+    rows += [row for part in parts for row in part.rows]
+    # Shards that share a seed both know its dense network: one row of it is enough.
+    unique = {tuple(row[column] for column in records.KEY): row for row in rows}
+    keepsakes: dict[str, Tensor] = {}
+    for taken in work.reused:
+        keepsakes |= taken.keepsakes
+    for part in parts:
+        keepsakes |= part.keepsakes()
+    target = records.write(
+        record_directory(plan),
+        experiments.name(plan),
+        list(unique.values()),
+        plan.as_dict(),
+        keepsakes,
+        device=device,
+        seconds=round(sum(part.seconds for part in parts), 1),
+        command=experiments.command(plan),
+        **_origins(work),
+    )
+    # Those of earlier runs, if divided otherwise, are superseded too.
+    for file in _files(plan):
+        file.unlink(missing_ok=True)
+    if not any(run_directory(plan).iterdir()):
+        run_directory(plan).rmdir()
+    return target
+
+
+def _origins(work: Work) -> dict[str, Any]:
+    """For the manifest: by what the rows were made, and what was taken from where.
+
+    What was taken has the present fingerprint too, else it would have been trained.
+    """
+    facts = work.fingerprint.as_dict()
+    processor = facts.pop("processor")
+    if not work.checkpoints:
+        processor = work.reused[0].processor
+    facts = {"processor": processor, "fingerprint": facts}
+    earlier = [origin for part in work.checkpoints for origin in part.origins[:-1]]
+    if earlier:
+        facts["continued_from"] = earlier
+    if work.reused:
+        facts["reused"] = [
+            {
+                "record": part.record,
+                "processor": part.processor,
+                "replicas": [list(replica) for replica in part.replicas],
+            }
+            for part in work.reused
+        ]
+    return facts
+
+
+# --- what there is ------------------------------------------------------------------------------
+
+
+def status() -> list[str]:
+    """Lines about finished records and unfinished runs, for people."""
+    lines = [f"records in {paths.records()}:", *_grid()]
+    for name in records.available():
+        try:
+            record = records.read(name)
+            minutes = record.manifest["seconds"] / 60
+            lines.append(
+                f"  {name}: {len(record.table)} rows, {record.manifest['finished'][:10]}, "
+                f"{minutes:.1f} min on {record.manifest['device']}"
+            )
+        except UserError as error:
+            lines.append(f"  {name}: {error}")
+    lines.append(f"unfinished runs in {paths.runs()}:")
+    for directory in sorted(paths.runs().glob("*-*")):
+        for file in sorted(directory.glob("shard-*.safetensors")):
+            try:
+                checkpoint = Checkpoint.open(file, directory.name.rsplit("-", 1)[1])
+                state = "finished" if checkpoint.finished else f"after round {checkpoint.round}"
+                state += f", {len(checkpoint.replicas)} replicas"
+            except UserError as error:
+                state = str(error)
+            lines.append(f"  {directory.name}/{file.stem}: {state}")
+    return lines
+
+
+def _grid() -> list[str]:
+    """Experiments by networks: the largest preset that is there, or a dash."""
+    there = set(records.available())
+    wide = max(map(len, catalogue.EXPERIMENTS)) + 4
+    lines = [" " * wide + "".join(f"{name:8}" for name in catalogue.NETWORKS)]
+    for experiment in catalogue.EXPERIMENTS:
+        found = [
+            next((p for p in catalogue.PRESETS if f"{experiment}-{network}-{p}" in there), "-")
+            for network in catalogue.NETWORKS
+        ]
+        lines.append(f"  {experiment:{wide - 2}}" + "".join(f"{preset:8}" for preset in found))
+    return lines

@@ -1,0 +1,114 @@
+"""``dltlib verify``: replicas of a record trained again from its manifest, and compared with it.
+
+On a processor like the one that made the record every row has to come out the same to the last
+bit. On another, or where the record does not say, sums in another order lead training elsewhere;
+there the test accuracies may differ, in the middle over a replica's rounds, by `TOLERANCE`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+
+from dltlib import experiments, processor, records, resources, runs
+from dltlib.checkpoints import Checkpoint
+from dltlib.errors import UserError
+from dltlib.kinds import Progress
+from dltlib.plans import Plan, Replica
+from dltlib.records import Record
+
+# Five points: between two processors Conv2 at width 1/8, the most touchy, differed by up to 3.
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How rows trained again compare. ``difference`` is the median over a replica's rounds of how
+    far test accuracies lie apart (a share), of the replica where it is largest."""
+
+    replicas: list[Replica]
+    rows: int
+    alike: bool  # the same kind of processor and the same data
+    identical: bool
+    difference: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the record is borne out."""
+        return self.identical or (not self.alike and self.difference <= TOLERANCE)
+
+    def describe(self) -> str:
+        """In a sentence."""
+        which = ", ".join(f"{replica.arm} with seed {replica.seed}" for replica in self.replicas)
+        where = "a processor like the record's" if self.alike else "another kind of processor"
+        if self.identical:
+            found = "every number is the record's, to the last bit"
+        else:
+            allowed = "none is allowed" if self.alike else f"up to {TOLERANCE:.0%} is allowed"
+            found = f"test accuracies lie {self.difference:.2%} apart ({allowed})"
+        return f"{which}: {self.rows} rows trained again on {where}; {found}"
+
+
+def sample(record: Record, count: int) -> list[Replica]:
+    """So many replicas of a record, spread evenly over its arms and seeds."""
+    there = record.replicas()
+    if not 1 <= count <= len(there):
+        raise UserError(
+            f"{record.name} has {len(there)} replicas: choose 1 to {len(there)} of them"
+        )
+    return [there[len(there) * index // count] for index in range(count)]
+
+
+def plan_of(record: Record, replicas: Sequence[Replica]) -> Plan:
+    """The record's plan with no more arms and seeds than these replicas need."""
+    arms = tuple(dict.fromkeys(replica.arm for replica in replicas))
+    seeds = 1 + max(replica.seed for replica in replicas)
+    return Plan(**record.plan | {"arms": arms, "seeds": seeds})
+
+
+def verify(
+    record: Record,
+    replicas: Sequence[Replica],
+    device: torch.device | str = "cpu",
+    rounds: int | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Train these replicas again, up to so many ``rounds`` (default: all), and compare the rows."""
+    device = torch.device(device)
+    plan = plan_of(record, replicas)
+    resources.check_precision(plan, device)
+    dataset = experiments.load_dataset(plan).to(device)
+    checkpoint = Checkpoint(None, plan.hash(), replicas)
+    for _ in runs.rounds(plan, checkpoint, device, dataset, progress):
+        if rounds is not None and checkpoint.round >= rounds:
+            break
+    again = records.as_table(checkpoint.rows)
+    held = records.as_table(
+        [row for row in record.rows_of(replicas) if row["round"] <= checkpoint.round]
+    )
+    held = held[list(again.columns)]
+    both = again.merge(held, on=records.KEY, suffixes=("", "_held"))
+    apart = (both["test_accuracy"] - both["test_accuracy_held"]).abs()
+    return Verdict(
+        replicas=list(replicas),
+        rows=len(held),
+        alike=record.manifest.get("processor") == processor.kind(device),
+        identical=_identical(again, held),
+        difference=float(apart.groupby([both["arm"], both["seed"]]).median().max()),
+    )
+
+
+def _identical(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    try:
+        pd.testing.assert_frame_equal(one, other, check_exact=True, check_dtype=False)
+    except AssertionError:
+        return False
+    return True
+
+
+def iterations(record: Record, replicas: Sequence[Replica]) -> int:
+    """Replica-iterations that `verify` takes at most, for a bar."""
+    plan = plan_of(record, replicas)
+    size = experiments.size(plan).iterations
+    return round(size * len(replicas) / (len(plan.arms) * plan.seeds))

@@ -1,0 +1,82 @@
+"""`dltlib verify` bears out a sound record, and finds a wrong one out."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dltlib import cli, experiments, records, runs, verification
+from dltlib.errors import UserError
+from dltlib.records import Record
+
+
+@pytest.fixture(scope="module")
+def sound() -> Record:
+    plan = experiments.plan(
+        "signs", "fc", "tiny", rounds=2, epochs=2, seeds=2, arms=("large_final/rewind/zero",)
+    )
+    target = runs.run(plan)
+    return records.read(target.stem, target.parent)
+
+
+def changed(record: Record, by: float, round_: int | None = None, **facts: Any) -> Record:
+    """Test accuracies moved, everywhere or in one round; facts of the manifest replaced."""
+    table = record.table.copy()
+    where = table["round"] == round_ if round_ is not None else table["round"] >= 0
+    table.loc[where, "test_accuracy"] += by
+    return dataclasses.replace(record, table=table, manifest=record.manifest | facts)
+
+
+ELSEWHERE = {"torch": "NEON", "kernel": "128 bits, fused"}
+
+
+def verified(record: Record, rounds: int | None = None) -> verification.Verdict:
+    return verification.verify(record, verification.sample(record, 1), rounds=rounds)
+
+
+def test_a_sound_record_is_identical(sound: Record) -> None:
+    verdict = verification.verify(sound, verification.sample(sound, 2))
+    assert verdict.alike
+    assert verdict.identical
+    assert verdict.holds
+    assert verdict.rows == len(sound.table)
+    assert verdict.difference == 0
+    assert "to the last bit" in verdict.describe()
+
+
+def test_on_a_like_processor_one_last_bit_is_too_much(sound: Record) -> None:
+    verdict = verified(changed(sound, 2**-50, round_=2))
+    assert verdict.alike
+    assert not verdict.identical
+    assert not verdict.holds
+    assert verified(changed(sound, 2**-50, round_=2), rounds=1).holds  # the round is not reached
+
+
+def test_elsewhere_a_stated_tolerance_is_allowed(sound: Record) -> None:
+    near = verified(changed(sound, 0.9 * verification.TOLERANCE, processor=ELSEWHERE))
+    assert not near.alike
+    assert not near.identical
+    assert near.holds
+    far = verified(changed(sound, 1.1 * verification.TOLERANCE, processor=ELSEWHERE))
+    assert not far.holds
+    assert "another kind of processor" in far.describe()
+
+
+def test_a_sample_is_spread_over_arms_and_seeds(sound: Record) -> None:
+    assert [replica.seed for replica in verification.sample(sound, 2)] == [0, 1]
+    for count in (0, 3):
+        with pytest.raises(UserError, match="choose 1 to 2"):
+            verification.sample(sound, count)
+
+
+def test_the_command_says_so_and_ends_with_a_status(
+    sound: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("DLTLIB_RECORDS", str(tmp_path))
+    for by, status, word in ((0.0, 0, "holds"), (0.1, 1, "DOES NOT HOLD")):
+        rows = changed(sound, by).table.to_dict("records")
+        facts = {name: sound.manifest[name] for name in ("device", "processor", "seconds")}
+        records.write(tmp_path, sound.name, rows, sound.plan, **facts)
+        assert cli.main(["verify", sound.name, "--quiet"]) == status
+        assert capsys.readouterr().out.startswith(f"{sound.name}: {word}\n")
