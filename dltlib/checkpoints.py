@@ -2,13 +2,14 @@
 
 It holds the rows measured so far, the tensors that the next round needs, and keepsakes (small
 arrays that go into the record); and it says whose they are: of which plan, of which replicas, made
-by which code on which kind of processor. A killed run loses the round that was under way, nothing
-else.
+by which code on which kind of processor. A round that takes long rests every `REST` seconds: what
+its training has come to is kept beside the last finished round. A killed run loses what came after,
+nothing else.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +22,8 @@ from torch import Tensor
 from dltlib.errors import UserError
 from dltlib.files import replace_file
 from dltlib.plans import Replica
+
+REST = 240.0  # seconds of a round after which its training is kept, at the next epoch's end
 
 
 class Checkpoint:
@@ -83,9 +86,6 @@ class Checkpoint:
         finished: bool,
     ) -> None:
         """Add a round: its rows and keepsakes join the earlier ones, ``layers`` replace theirs."""
-        now = monotonic()
-        self.seconds += now - self._since
-        self._since = now
         self.round, self.finished = round_, finished
         self.rows += map(dict, rows)
         tensors = {f"keepsake/{name}": value for name, value in self.keepsakes().items()}
@@ -93,18 +93,48 @@ class Checkpoint:
         if not finished or self.path is None:  # a finished shard's file needs its state no more
             for name, values in layers.items():
                 tensors |= {
-                    f"layer/{name}/{number:03d}": value.contiguous().cpu()
+                    f"layer/{name}/{number:03d}": _copy(value)
                     for number, value in enumerate(values)
                 }
         self._tensors = tensors
+        self._write()
+
+    def rest(self, training: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Keep the state of the round under way, if the last time is long enough ago."""
+        if self.path is None or monotonic() - self._since < REST:
+            return
+        self.drop_training()
+        self._tensors |= {f"training/{name}": _copy(value) for name, value in training().items()}
+        self._write()
+
+    def training(self) -> dict[str, Tensor] | None:
+        """The state of the round after `round`, if it was under way."""
+        prefix = "training/"
+        return {
+            name.removeprefix(prefix): value
+            for name, value in self._tensors.items()
+            if name.startswith(prefix)
+        } or None
+
+    def drop_training(self) -> None:
+        """Forget what was under way: the round begins anew."""
+        self._tensors = {
+            name: value for name, value in self._tensors.items() if not name.startswith("training/")
+        }
+
+    def _write(self) -> None:
+        now = monotonic()
+        self.seconds += now - self._since
+        self._since = now
         if self.path is None:
             return
+        tensors = self._tensors
         state = {
             "plan": self.plan_hash,
             "replicas": self.replicas,
             "origins": self.origins,
-            "round": round_,
-            "finished": finished,
+            "round": self.round,
+            "finished": self.finished,
             "seconds": self.seconds,
             "iterations": self.iterations,
             "rows": self.rows,
@@ -132,6 +162,11 @@ class Checkpoint:
             for name, value in self._tensors.items()
             if name.startswith(prefix)
         }
+
+
+def _copy(value: Tensor) -> Tensor:
+    """On the CPU: whoever gave it goes on changing it, and a rest writes it once more."""
+    return value.detach().clone(memory_format=torch.contiguous_format).cpu()
 
 
 def file_name(shard: Sequence[Replica]) -> str:

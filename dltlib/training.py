@@ -10,7 +10,7 @@ Two steps do the same arithmetic: `TorchStep` (CPU or GPU; on a GPU one captured
 a timing: records must not depend on a machine's mood.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from dltlib.networks import Network
 from dltlib.settings import Settings
 
 Biases = list[Float[Tensor, "replica _"]]
+State = Mapping[str, Tensor]  # of a training between two epochs
 
 EVALUATION_BATCH = 500
 
@@ -74,6 +75,12 @@ class Step(Protocol):
     def parameters(self) -> tuple[Weights, Biases]:
         """The present parameters (copies)."""
 
+    def state(self) -> dict[str, Tensor]:
+        """All that decides what comes next, for `load` of a step begun from the same weights."""
+
+    def load(self, state: Mapping[str, Tensor], images: Images) -> None:
+        """Go on from there; ``images`` are those to be trained on."""
+
 
 StepFactory = Callable[[Network, Weights, Biases, Masks, Settings], Step]
 
@@ -88,6 +95,8 @@ def train(
     progress: Callable[[int, float], None] | None = None,
     make_step: StepFactory | None = None,
     snapshots: Collection[int] = (),
+    rest: Callable[[Callable[[], State]], None] | None = None,
+    resume: State | None = None,
 ) -> Outcome:
     """Train one replica for each entry of ``seeds`` from ``weights``, updating under ``masks``.
 
@@ -95,6 +104,9 @@ def train(
     the number of replica-iterations done since its last call and the mean validation accuracy.
     ``make_step`` overrides the fixed choice of the step (for tests and benchmarks).
     ``snapshots`` are iterations after which the weights are kept; none may lie in the last epoch.
+    ``rest`` is called after each epoch but the last with a function that gives the state of the
+    training; to ``resume`` from one, all other arguments must be the same, and then so is what
+    comes out.
     Raises `UserError` if the training split holds less than one batch, or for such a snapshot.
 
     >>> outcome = training.train(network, digits, weights, masks, [0, 1], one_epoch)
@@ -124,7 +136,36 @@ def train(
     evaluated: list[int] = []
     kept: dict[int, Weights] = {}
     done = reported = 0
-    for batches in _chunks(dataset, unique, settings, device, snapshots):
+    if resume is not None:
+        step.load(resume, dataset.train.images)
+        best, early, loss = (resume[name].to(device) for name in ("best", "early", "loss"))
+        history = list(resume["history"].to(device))
+        evaluated = resume["evaluated"].tolist()
+        done, reported = resume["done"].tolist()
+        kept = {
+            at: [resume[f"kept/{at}/{layer:03d}"].to(device) for layer in range(len(weights))]
+            for at in snapshots
+            if at <= done
+        }
+
+    def state() -> State:
+        return step.state() | {
+            "best": best,
+            "early": early,
+            "loss": loss,
+            "history": torch.stack(history) if history else torch.zeros(0, len(seeds)),
+            "evaluated": torch.tensor(evaluated, dtype=torch.int64),
+            "done": torch.tensor([done, reported]),
+            **{
+                f"kept/{at}/{index:03d}": layer
+                for at, layers in kept.items()
+                for index, layer in enumerate(layers)
+            },
+        }
+
+    for batches in _chunks(dataset, unique, settings, device, snapshots, done):
+        if rest and done and done % epoch_length == 0:
+            rest(state)
         chunk_loss = step.advance(dataset.train.images, dataset.train.labels, batches, stream)
         if done >= total - epoch_length:  # the last epoch
             loss += chunk_loss * (batches.shape[1] / epoch_length)
@@ -234,12 +275,12 @@ def _chunks(
     settings: Settings,
     device: torch.device,
     snapshots: Collection[int],
+    done: int = 0,
 ) -> Iterator[Int64[Tensor, "seed iterations batch"]]:
-    """The batches of all epochs, cut where an epoch ends, where the validation split is looked at
-    and where weights are kept."""
+    """The batches of all epochs after ``done`` iterations (whole epochs), cut where an epoch ends,
+    where the validation split is looked at and where weights are kept."""
     length = iterations_per_epoch(dataset, settings)
-    done = 0
-    for epoch in range(settings.epochs):
+    for epoch in range(done // length, settings.epochs):
         order = torch.stack([data_order(seed, epoch, len(dataset.train)) for seed in seeds])
         order = order[:, : length * settings.batch_size].to(device)
         batches = order.reshape(len(seeds), length, settings.batch_size)
@@ -347,9 +388,8 @@ class TorchStep:
                     (rows[:, 0],),
                     changes=[*self.values, self.loss],
                 )
-                for state in group.optimizer.state.values():  # what warming up left
-                    for tensor in state.values():
-                        tensor.zero_()
+                for moment, start in zip(group.moments(), group.start, strict=True):
+                    moment.copy_(start)  # what warming up left goes
             if group.seen[0] is not images or group.seen[1] is not labels:
                 raise ValueError("a step trains on the images that it began with")
             for index in range(rows.shape[1]):
@@ -377,6 +417,27 @@ class TorchStep:
         """See `Step`."""
         weights, biases = self._parameters()
         return [weight.clone() for weight in weights], [bias.clone() for bias in biases]
+
+    def state(self) -> dict[str, Tensor]:
+        """See `Step`."""
+        state = {f"value/{index:03d}": value for index, value in enumerate(self.values)}
+        state |= {f"best value/{index:03d}": value for index, value in enumerate(self.best)}
+        for number, group in enumerate(self.groups):
+            state |= {f"adam/{number}/{i:03d}": moment for i, moment in enumerate(group.moments())}
+        return {name: value.detach().clone() for name, value in state.items()}
+
+    def load(self, state: Mapping[str, Tensor], images: Images) -> None:
+        """See `Step`."""
+        with torch.no_grad():
+            for index, (value, best) in enumerate(zip(self.values, self.best, strict=True)):
+                value.copy_(state[f"value/{index:03d}"])
+                best.copy_(state[f"best value/{index:03d}"])
+            for number, group in enumerate(self.groups):
+                for index, (moment, start) in enumerate(
+                    zip(group.moments(), group.start, strict=True)
+                ):
+                    start.copy_(state[f"adam/{number}/{index:03d}"])
+                    moment.copy_(start)
 
     def _parameters(self) -> tuple[Weights, Biases]:
         layers = len(self.network.layers)
@@ -422,8 +483,19 @@ class _Group:
         self.optimizer = torch.optim.Adam(
             self.leaves, lr=settings.learning_rate, fused=True, capturable=values[0].is_cuda
         )
+        for leaf in self.leaves:  # a step without gradients changes no value and makes the moments
+            leaf.grad = torch.zeros_like(leaf)
+        self.optimizer.step()
+        for moment in self.moments():
+            moment.zero_()
+        self.start = [moment.clone() for moment in self.moments()]
         self.update: Callable[..., object] | None = None
         self.seen: tuple[Tensor, Tensor] | None = None  # what the update goes on using
+
+    def moments(self) -> list[Tensor]:
+        """Adam's moments and counts of steps, leaf by leaf."""
+        states = [self.optimizer.state[leaf] for leaf in self.leaves]
+        return [state[name] for state in states for name in ("step", "exp_avg", "exp_avg_sq")]
 
 
 def cross_entropy(

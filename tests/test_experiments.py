@@ -480,6 +480,37 @@ def test_a_killed_process_goes_on_and_leaves_the_same_bytes(
     assert arrays(resumed) == arrays(straight)
 
 
+@pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])
+def test_a_round_goes_on_from_where_it_rested(
+    experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after every rest and gone on with until it is done; compared with a straight run."""
+    changes = {"epochs": 4} | ({} if experiment == "learned_supermasks" else {"rounds": 1})
+    some = small(experiment, train_images=400, width=0.2, seeds=1, **changes)
+    straight = run_in(tmp_path / "straight", monkeypatch, some)
+    monkeypatch.setattr(checkpoints, "REST", 0.0)
+    wrote = Checkpoint._write
+    rests = []
+
+    def write(checkpoint: Checkpoint) -> None:
+        wrote(checkpoint)
+        if checkpoint.training() is not None:
+            rests.append((checkpoint.round, checkpoint.iterations))
+            if len(rests) == len(set(rests)):  # got further than the last time
+                raise Stop
+
+    monkeypatch.setattr(Checkpoint, "_write", write)
+    for _ in range(100):
+        try:
+            target = run_in(tmp_path / "stopped", monkeypatch, some)
+            break
+        except Stop:
+            pass
+    assert len(set(rests)) >= 3
+    assert target.read_bytes() == straight.read_bytes()
+    assert arrays(target) == arrays(straight)
+
+
 def test_a_crash_while_the_record_is_written_costs_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,5 +1,7 @@
 """The engine against a plain loop, a replica against itself among others, and early stopping."""
 
+from collections.abc import Callable, Mapping
+
 import pytest
 import reference
 import torch
@@ -300,6 +302,12 @@ class Scripted:
     def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
         return [torch.tensor([self.now, self.now]).float()], []
 
+    def state(self) -> dict[str, Tensor]:
+        raise NotImplementedError  # never asked for: nobody rests
+
+    def load(self, state: object, images: object) -> None:
+        raise NotImplementedError
+
 
 def test_ties_go_to_the_first_look_and_test_accuracy_is_taken_there() -> None:
     data = reference.dataset(train=10, validation=100, test=50)
@@ -324,6 +332,37 @@ def test_ties_go_to_the_first_look_and_test_accuracy_is_taken_there() -> None:
 
 
 # --- data order and settings ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("name", ["fc", "conv2"])
+def test_a_training_goes_on_from_where_it_rested(name: str, step: str) -> None:
+    data = reference.dataset((1, 8, 8), train=90, validation=40, test=40)
+    network = networks.build(name, data.input_shape, width=0.1)
+    weights = networks.initial_weights(network, [0, 1])
+    masks = some_masks(weights, 0.4)
+    settings = Settings(epochs=5, learning_rate=0.003, batch_size=20, evaluate_every=3)
+    states: list[dict[str, Tensor]] = []
+
+    def rest(state: Callable[[], Mapping[str, Tensor]]) -> None:
+        states.append({key: value.clone() for key, value in state().items()})
+
+    def run(**options: object) -> training.Outcome:
+        return training.train(
+            network, data, frozen_somewhere(weights, masks), masks, [0, 1], settings,
+            make_step=STEPS[step], snapshots=(2, 7), **options,
+        )  # fmt: skip
+
+    whole = run(rest=rest)
+    assert [state["done"][0].item() for state in states] == [4, 8, 12, 16]
+    for state in states:
+        again = run(resume=state)
+        for index in range(2):
+            same(again, index, whole, index)
+        assert torch.equal(again.history, whole.history)
+        assert torch.equal(again.iterations, whole.iterations)
+        for at in (2, 7):
+            assert all(map(torch.equal, again.snapshots[at], whole.snapshots[at]))
 
 
 def test_data_order_is_a_permutation_named_by_seed_and_epoch() -> None:

@@ -1,7 +1,7 @@
 """The step: replicas in training, one thread to each, and the passes of one iteration."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -236,6 +236,29 @@ class KernelStep:
                     part[replica] = torch.from_numpy(dense[start:stop]).view_as(part[replica])
                     start = stop
         return weights, biases
+
+    def state(self) -> dict[str, Tensor]:
+        """All that decides what comes next: of each replica values, moments and best values."""
+        self._build(None)
+        state = {"steps": torch.tensor(self._steps)}
+        for replica, (net, best) in enumerate(zip(self._nets, self._best, strict=True)):
+            parts = (net.forward.values, net.momentum, net.variance, best)
+            names = ("values", "momentum", "variance", "best values")
+            state |= {
+                f"{name}/{replica:05d}": torch.from_numpy(part.copy())
+                for name, part in zip(names, parts, strict=True)
+            }
+        return state
+
+    def load(self, state: Mapping[str, Tensor], images: UInt8[Tensor, "images *pixels"]) -> None:
+        """Go on from a `state` of a step that was begun with the same arguments and images."""
+        self._open(images)
+        self._steps = int(state["steps"])
+        for replica, (net, best) in enumerate(zip(self._nets, self._best, strict=True)):
+            parts = (net.forward.values, net.momentum, net.variance, best)
+            names = ("values", "momentum", "variance", "best values")
+            for name, part in zip(names, parts, strict=True):
+                part[:] = state[f"{name}/{replica:05d}"].numpy()
 
     def _dense(self, replica: int) -> np.ndarray:
         return join(*([x[replica].numpy() for x in y] for y in (self._weights, self._biases)))

@@ -62,8 +62,9 @@ def run(shard: Shard) -> Iterator[None]:
         found: list[rows.Row] = []
         if round_ == 0:
             outcome = training.train(
-                network, shard.dataset, dense, full, seeds, plan.settings(), shard.in_round(0)
-            )
+                network, shard.dataset, dense, full, seeds, plan.settings(), shard.in_round(0),
+                rest=checkpoint.rest, resume=checkpoint.training(),
+            )  # fmt: skip
             final = outcome.weights
             found += rows.trained([Replica("trained", seed) for seed in seeds], 0, full, outcome)
         past = Past(network, seeds, round_, dense, final, full, gradient)

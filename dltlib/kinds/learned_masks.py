@@ -1,7 +1,7 @@
 """Learned supermasks: a Bernoulli probability for each untrained weight (section 5)."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -64,23 +64,30 @@ def run(shard: Shard) -> Iterator[None]:
     arms = [parse(replica.arm) for replica in shard.replicas]
     learner = supermasks.Learner.of_variants(shard.network, arms, shard.seeds, shard.device)
     length = training.iterations_per_epoch(dataset, plan.settings())
-    if checkpoint.round >= 0:
-        for name in ("scores", "momentum"):
-            for present, saved in zip(
-                getattr(learner, name), checkpoint.layers(name, shard.device), strict=True
-            ):
-                present.copy_(saved)
-        learner.step = checkpoint.round * length
-    every = max(1, plan.epochs // EVALUATIONS)
+    first = max(checkpoint.round, 0)
     loss = torch.full((len(arms),), math.nan, dtype=torch.float64)
-    for epoch in range(max(checkpoint.round, 0), plan.epochs + 1):
+
+    layers = {"scores": learner.scores, "momentum": learner.momentum}
+
+    def state() -> dict[str, Tensor]:
+        return _named(layers) | {"epoch": torch.tensor(epoch + 1), "loss": loss}
+
+    saved = _named({name: checkpoint.layers(name) for name in layers})
+    if under_way := checkpoint.training():
+        saved, first, loss = under_way, int(under_way["epoch"]), under_way["loss"]
+    if saved:
+        for name, layer in _named(layers).items():
+            layer.copy_(saved[name])
+        learner.step = first * length
+    every = max(1, plan.epochs // EVALUATIONS)
+    for epoch in range(first, plan.epochs + 1):
         # Measured before the epoch of that number, so that the untrained mask is measured too.
         if epoch != checkpoint.round and (epoch % every == 0 or epoch == plan.epochs):
             finished = epoch == plan.epochs
             checkpoint.save(
                 epoch,
                 _rows(shard, learner, epoch, loss),
-                {"scores": learner.scores, "momentum": learner.momentum},
+                layers,
                 _packed_masks(shard, learner) if finished else {},
                 finished,
             )
@@ -88,6 +95,15 @@ def run(shard: Shard) -> Iterator[None]:
         if epoch < plan.epochs:
             loss = learner.learn(dataset, plan.settings(), epoch).cpu()
             shard.progress(length * len(arms), math.nan, epoch + 1)
+            checkpoint.rest(state)
+
+
+def _named(layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    return {
+        f"{name}/{index:03d}": layer
+        for name, every in layers.items()
+        for index, layer in enumerate(every)
+    }
 
 
 def _rows(shard: Shard, learner: supermasks.Learner, epoch: int, loss: Tensor) -> list[rows.Row]:

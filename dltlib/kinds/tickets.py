@@ -112,12 +112,13 @@ def run(shard: Shard) -> Iterator[None]:
         found = training.loss_gradient(network, dense, shard.dataset.train)
         return [layer[network_of] for layer in found]
 
+    under_way = checkpoint.training()
     for round_ in range(checkpoint.round + 1, plan.rounds + 1):
         if round_ == 0:
             full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
             outcome = training.train(
                 network, shard.dataset, dense, full, unique, plan.settings(), shard.in_round(0),
-                snapshots=iterations,
+                snapshots=iterations, rest=checkpoint.rest, resume=under_way,
             )  # fmt: skip
             snapshots = {
                 at: [weight[network_of] for weight in weights]
@@ -143,7 +144,7 @@ def run(shard: Shard) -> Iterator[None]:
             facts = _pruning_facts(past, masks)
             outcome = training.train(
                 network, shard.dataset, start, masks, seeds, plan.settings(),
-                shard.in_round(round_),
+                shard.in_round(round_), rest=checkpoint.rest, resume=under_way,
             )  # fmt: skip
             final, snapshots = outcome.weights, dict(past.snapshots)
             found = rows.trained(shard.replicas, round_, masks, outcome)
@@ -152,6 +153,7 @@ def run(shard: Shard) -> Iterator[None]:
             keepsakes = {}
         layers = {"mask": masks, "final": final}
         layers |= {f"at/{at}": weights for at, weights in snapshots.items()}
+        under_way = None
         checkpoint.save(round_, found, layers, keepsakes, round_ == plan.rounds)
         yield
 
