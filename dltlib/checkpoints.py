@@ -23,6 +23,7 @@ from dltlib.errors import UserError
 from dltlib.files import replace_file
 from dltlib.plans import Replica
 
+PATTERN = "shard-*.safetensors"
 REST = 240.0  # seconds of a round after which its training is kept, at the next epoch's end
 
 
@@ -41,6 +42,7 @@ class Checkpoint:
         # What made the rows: `Fingerprint.as_dict`, one more entry wherever it changed.
         self.origins: list[dict[str, Any]] = []
         self.rows: list[dict[str, Any]] = []
+        self._rested_by = 0  # how many origins there were when the round under way was begun
         self._since = monotonic()
         self._tensors: dict[str, Tensor] = {}
 
@@ -64,6 +66,7 @@ class Checkpoint:
             checkpoint.seconds, checkpoint.rows = state["seconds"], rows
             checkpoint.iterations = state.get("iterations", 0)
             checkpoint.origins = state.get("origins", [])
+            checkpoint._rested_by = state.get("rested_by", 0)
         except Exception as error:  # a cut file fails in many ways
             raise UserError(
                 f"the checkpoint {path} is damaged ({type(error).__name__}): delete it, or use "
@@ -103,24 +106,23 @@ class Checkpoint:
         """Keep the state of the round under way, if the last time is long enough ago."""
         if self.path is None or monotonic() - self._since < REST:
             return
-        self.drop_training()
-        self._tensors |= {f"training/{name}": _copy(value) for name, value in training().items()}
+        self._rested_by = len(self.origins)
+        kept = {name: x for name, x in self._tensors.items() if not name.startswith("training/")}
+        rested = {f"training/{name}": _copy(value) for name, value in training().items()}
+        self._tensors = kept | rested
         self._write()
 
     def training(self) -> dict[str, Tensor] | None:
-        """The state of the round after `round`, if it was under way."""
+        """The state of the round after `round`, if it was under way; none of a round that began
+        under another origin, lest two make one round."""
+        if self._rested_by != len(self.origins):
+            return None
         prefix = "training/"
         return {
             name.removeprefix(prefix): value
             for name, value in self._tensors.items()
             if name.startswith(prefix)
         } or None
-
-    def drop_training(self) -> None:
-        """Forget what was under way: the round begins anew."""
-        self._tensors = {
-            name: value for name, value in self._tensors.items() if not name.startswith("training/")
-        }
 
     def _write(self) -> None:
         now = monotonic()
@@ -133,6 +135,7 @@ class Checkpoint:
             "plan": self.plan_hash,
             "replicas": self.replicas,
             "origins": self.origins,
+            "rested_by": self._rested_by,
             "round": self.round,
             "finished": self.finished,
             "seconds": self.seconds,
@@ -162,6 +165,29 @@ class Checkpoint:
             for name, value in self._tensors.items()
             if name.startswith(prefix)
         }
+
+
+def furthest_first(directory: Path, plan_hash: str) -> list[Checkpoint]:
+    """The checkpoints of a plan in its directory.
+
+    Raises `UserError` for a damaged one, one of another plan, and one under another's name.
+    """
+    found = []
+    for path in sorted(directory.glob(PATTERN)):
+        checkpoint = Checkpoint.open(path, plan_hash)
+        if path.name != (proper := file_name(checkpoint.replicas)):
+            raise UserError(
+                f"the checkpoint {path} holds the replicas of another shard: give it its own name "
+                f"back ({proper}), or delete it"
+            )
+        found.append(checkpoint)
+    return sorted(found, key=lambda one: (-one.round, one.training() is None))
+
+
+def delete(directory: Path) -> None:
+    """Those of a plan that is done, or is to begin anew."""
+    for path in directory.glob(PATTERN):
+        path.unlink(missing_ok=True)
 
 
 def _copy(value: Tensor) -> Tensor:

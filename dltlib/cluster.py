@@ -97,7 +97,7 @@ def run(
         for future in waiting:
             done = future.result()
             devices.add(done.device)
-            path = runs.shard_path(plan, done.replicas)
+            path = storage.shard_path(plan, done.replicas)
             files.replace_file(path, functools.partial(Path.write_bytes, data=done.checkpoint))
             checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash())
             if progress:

@@ -69,7 +69,6 @@ class Fingerprint:
                 f"{'; '.join(differences)}: go on all the same with --accept-change, and the "
                 "record will say so, or begin anew with --force"
             )
-        checkpoint.drop_training()  # no round is made by both
         checkpoint.origins = [*(known or [{"commit": "unknown"}]), self.origin()]
 
 

@@ -50,6 +50,11 @@ def run_directory(plan: Plan) -> Path:
     return paths.runs() / f"{plan.experiment}-{plan.network}-{plan.preset}-{plan.hash()}"
 
 
+def shard_path(plan: Plan, shard: Sequence[Replica]) -> Path:
+    """The checkpoint of these replicas of the plan."""
+    return run_directory(plan) / checkpoints.file_name(shard)
+
+
 def record_directory(plan: Plan) -> Path:
     """Where the plan's record goes: among the book's if the preset is unchanged."""
     return paths.records() if plan == experiments.stock(plan) else run_directory(plan)
@@ -108,8 +113,7 @@ def resume(
     begun by what gives other numbers (unless ``accept_change``).
     """
     if force:
-        for file in _files(plan):
-            file.unlink(missing_ok=True)
+        checkpoints.delete(run_directory(plan))
     found = _resumable(plan)
     for checkpoint in found:
         fingerprint.hold(checkpoint, accept_change)
@@ -126,24 +130,15 @@ def resume(
     return Work(plan, fingerprint, found, reused)
 
 
-def _files(plan: Plan) -> list[Path]:
-    return sorted(run_directory(plan).glob("shard-*.safetensors"))
-
-
 def _resumable(plan: Plan) -> list[Checkpoint]:
     """The checkpoints of earlier runs of the plan, however they divided it.
 
     How much memory is free, or how many workers there are, must not decide what is resumed. Of
     two that hold the same replica the further one counts.
     """
-    there = [Checkpoint.open(path, plan.hash()) for path in _files(plan)]
+    there = checkpoints.furthest_first(run_directory(plan), plan.hash())
     wanted, found = set(plan.replicas()), []
-    for checkpoint in sorted(there, key=lambda one: (-one.round, str(one.path))):
-        if checkpoint.path.name != (name := checkpoints.file_name(checkpoint.replicas)):
-            raise UserError(
-                f"the checkpoint {checkpoint.path} holds the replicas of another shard: give it "
-                f"its own name back ({name}), or delete it"
-            )
+    for checkpoint in there:
         if wanted.issuperset(checkpoint.replicas):
             wanted -= set(checkpoint.replicas)
             found.append(checkpoint)
@@ -235,8 +230,7 @@ def finish(work: Work, device: str) -> Path:
         **_origins(work),
     )
     # Those of earlier runs, if divided otherwise, are superseded too.
-    for file in _files(plan):
-        file.unlink(missing_ok=True)
+    checkpoints.delete(run_directory(plan))
     if not any(run_directory(plan).iterdir()):
         run_directory(plan).rmdir()
     return target

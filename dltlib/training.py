@@ -10,6 +10,7 @@ Two steps do the same arithmetic: `TorchStep` (CPU or GPU; on a GPU one captured
 a timing: records must not depend on a machine's mood.
 """
 
+import operator
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -390,7 +391,7 @@ class TorchStep:
                 )
                 for moment, start in zip(group.moments(), group.start, strict=True):
                     moment.copy_(start)  # what warming up left goes
-            if group.seen[0] is not images or group.seen[1] is not labels:
+            if not all(map(operator.is_, group.seen, (images, labels))):
                 raise ValueError("a step trains on the images that it began with")
             for index in range(rows.shape[1]):
                 group.update(rows[:, index])
@@ -490,7 +491,7 @@ class _Group:
             moment.zero_()
         self.start = [moment.clone() for moment in self.moments()]
         self.update: Callable[..., object] | None = None
-        self.seen: tuple[Tensor, Tensor] | None = None  # what the update goes on using
+        self.seen: tuple[Tensor, ...] = ()  # what the update goes on using
 
     def moments(self) -> list[Tensor]:
         """Adam's moments and counts of steps, leaf by leaf."""

@@ -606,7 +606,7 @@ def status_of(target: Path) -> list[str]:
 def test_a_damaged_checkpoint_is_not_overwritten_unless_forced() -> None:
     some = small(arms=("random",), seeds=1, rounds=0)
     (shard,) = plans.shards(some.replicas(), 10)
-    path = storage.run_directory(some) / checkpoints.file_name(shard)
+    path = storage.shard_path(some, shard)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"cut short")
     with pytest.raises(UserError, match=r"checkpoint .* is damaged .*--force"):

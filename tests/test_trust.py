@@ -16,7 +16,6 @@ import torch
 
 from dltlib import (
     catalogue,
-    checkpoints,
     criteria,
     experiments,
     files,
@@ -82,7 +81,7 @@ def test_a_shards_checkpoint_in_anothers_place_is_refused() -> None:
     some = small()
     stop_after(0, some, at_once=3)
     (first,) = storage.run_directory(some).glob("shard-*")
-    second = storage.run_directory(some) / checkpoints.file_name(some.replicas()[3:])
+    second = storage.shard_path(some, some.replicas()[3:])
     assert second != first
     first.rename(second)
     with pytest.raises(UserError, match=f"another shard: give it its own name back.*{first.name}"):
