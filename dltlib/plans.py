@@ -139,12 +139,20 @@ def shared(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:
-    """The replicas in runs of at most ``size``."""
+    """The replicas in runs of at most ``size``.
+
+    >>> [len(shard) for shard in plans.shards(plan.replicas(), 4)]
+    [4, 2]
+    """
     for first in range(0, len(replicas), size):
         yield list(replicas[first : first + size])
 
 
 def division(replicas: int, fitting: int) -> int:
     """How many of so many replicas a shard gets, when at most ``fitting`` fit into memory: the
-    least that makes as few shards of about one size."""
+    least that makes as few shards of about one size.
+
+    >>> [plans.division(14, fitting) for fitting in (14, 13, 6)]
+    [14, 7, 5]
+    """
     return max(1, math.ceil(replicas / max(1, math.ceil(replicas / fitting))))

@@ -311,7 +311,13 @@ SPARSE = 0.3
 
 def evaluates_sparsely(network: Network, weights: Weights) -> bool:
     """The fixed rule for networks that are not trained: on a CPU the kernel, which skips zeros,
-    wherever there are convolutions or few weights; stock torch elsewhere."""
+    wherever there are convolutions or few weights; stock torch elsewhere.
+
+    >>> training.evaluates_sparsely(network, weights)
+    False
+    >>> training.evaluates_sparsely(network, [weight * (weight > 0.2) for weight in weights])
+    True
+    """
     if weights[0].device.type != "cpu":
         return False
     count = len(weights[0]) * network.weight_count
