@@ -32,6 +32,11 @@ density 0.5, 37 against 25 at 0.1.
 channel, its weights. The gradient of the weights goes by band, block and output channel, four
 weights sharing each load of errors, with vectors of partial sums that are folded once a band.
 
+*A whole layer* (all its weights trained) has the same list for every unit, so that six units share
+each load of an input, a strip of each unit's row at a time: twelve accumulators, two inputs, and a
+weight. One unit alone does a load for every multiply-add, and more loads than that a processor
+cannot do. The sums and their order are the same, hence the bits.
+
 *Biases are weights* of an input that is always one: each layer's activity has a first row, or
 plane, of ones.
 
@@ -44,8 +49,9 @@ are ordered by how often they are lit, so that the last blocks are dark in many 
 passed over: a weight there has no gradient (its momentum still moves it).
 
 Files: `intrinsics` (rows in registers), `layout` (what is where), `lists` (surviving weights),
-`staging` (images turned round), `dense` and `convolution` (a layer forward, backward, updated),
-`learning` (loss and Adam), `step` (one iteration, and replicas over threads).
+`rows` (one row of every unit), `staging` (images turned round), `dense` and `convolution` (a layer
+forward, backward, updated), `learning` (loss and Adam), `step` (one iteration, and replicas over
+threads); and `masks`, which learns masks.
 """
 
 from dltlib.kernel.step import KernelStep

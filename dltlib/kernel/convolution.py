@@ -4,7 +4,6 @@ import numpy as np
 
 from dltlib.kernel.intrinsics import (
     STRIPS,
-    accumulate,
     compiled,
     correlate_positions,
     pool,
@@ -12,6 +11,7 @@ from dltlib.kernel.intrinsics import (
     unpool,
 )
 from dltlib.kernel.layout import Lists, Replica, Space
+from dltlib.kernel.rows import EVERYTHING, accumulate_units
 
 # Positions whose gradients are folded at once, in whole rows of the image: as many as make the
 # folding cheap, while the rows of some channels stay in the nearest cache.
@@ -26,8 +26,9 @@ def _rows(width: int) -> int:
 
 @compiled
 def _walk(
-    lists: Lists, runs: np.ndarray, units: int, planes: np.ndarray, top: int, bottom: int,
-    source: np.ndarray, origin: int, target: np.ndarray, at: int, gate: np.ndarray, gate_at: int,
+    lists: Lists, runs: np.ndarray, units: int, whole: bool, planes: np.ndarray, top: int,
+    bottom: int, source: np.ndarray, origin: int, target: np.ndarray, at: int, gate: np.ndarray,
+    gate_at: int,
 ) -> None:  # fmt: skip
     """Convolve the image rows from ``top`` to ``bottom``: every output channel, four positions
     at a time.
@@ -42,14 +43,11 @@ def _walk(
             for y in range(top, bottom):
                 for x in range(0, planes.width, STRIPS):
                     here = y * planes.row + x * lanes
-                    for unit in range(units):
-                        p = first + block * units + unit
-                        row = here + unit * planes.plane
-                        accumulate(
-                            target, at + row, source, origin + here, lists.offsets, lists.values,
-                            lists.pointers[p], lists.pointers[p + 1], kind + block == 0,
-                            gate, gate_at + row if ends else -1,
-                        )  # fmt: skip
+                    accumulate_units(
+                        lists, first + block * units, units, whole, EVERYTHING, target, at + here,
+                        planes.plane, source, origin + here, kind + block == 0, gate,
+                        gate_at + here if ends else np.int64(-1),
+                    )  # fmt: skip
 
 
 @compiled
@@ -65,14 +63,14 @@ def forward(net: Replica, space: Space, index: int, strip: int) -> None:
         bottom = min(top + rows, below.height)
         if layer.pooled:
             _walk(
-                net.forward, layer.forward, layer.units, below, top, bottom, space.activity,
+                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom, space.activity,
                 source, space.errors, layer.unpooled + inside, space.errors, np.int64(-1),
             )  # fmt: skip
             _pool(net, space, index, strip, top // 2, bottom // 2)
         else:
             target = above.activity + strip * above.stride + inside
             _walk(
-                net.forward, layer.forward, layer.units, below, top, bottom, space.activity,
+                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom, space.activity,
                 source, space.activity, target, space.activity, target,
             )  # fmt: skip
             for unit in range(layer.units):
@@ -186,7 +184,7 @@ def backward(net: Replica, space: Space, strip: int) -> None:
         gate = below.activity + strip * below.stride + inside
         for top in range(0, below.height, rows):
             _walk(
-                net.backward, layer.backward, below.features, below, top,
+                net.backward, layer.backward, below.features, layer.whole, below, top,
                 min(top + rows, below.height), space.errors, errors, space.errors,
                 below.errors + inside, space.activity, gate,
             )  # fmt: skip

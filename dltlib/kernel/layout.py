@@ -35,6 +35,7 @@ LAYER = np.dtype(
         ("pooled", np.bool_),
         ("below", np.int64),  # its input among the planes; its output is the next of them
         ("units", np.int64),
+        ("whole", np.bool_),  # all its weights are trained
         ("forward", np.int64, (2, 2)),
         ("backward", np.int64, (2, 2)),
         ("unpooled", np.int64),  # in errors: a strip of what is to be pooled, laid out as the input

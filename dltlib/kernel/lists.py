@@ -102,6 +102,7 @@ def flatten(
             numbers = np.arange(base, base + weight.size, dtype=np.int32).reshape(weight.shape)
             base += weight.size
             selected = mask if kind == 0 else ~mask & (weight != 0)
+            layers["whole"][index] = mask.all()
 
             # The bias is the weight of a feature that is always one, and comes first.
             inputs = order if index == 0 and not convolution else slice(None)
