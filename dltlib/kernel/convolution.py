@@ -63,15 +63,16 @@ def forward(net: Replica, space: Space, index: int, strip: int) -> None:
         bottom = min(top + rows, below.height)
         if layer.pooled:
             _walk(
-                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom, space.activity,
-                source, space.errors, layer.unpooled + inside, space.errors, np.int64(-1),
+                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom,
+                space.activity, source, space.errors, layer.unpooled + inside, space.errors,
+                np.int64(-1),
             )  # fmt: skip
             _pool(net, space, index, strip, top // 2, bottom // 2)
         else:
             target = above.activity + strip * above.stride + inside
             _walk(
-                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom, space.activity,
-                source, space.activity, target, space.activity, target,
+                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom,
+                space.activity, source, space.activity, target, space.activity, target,
             )  # fmt: skip
             for unit in range(layer.units):
                 for y in range(top, bottom):
