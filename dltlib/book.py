@@ -31,11 +31,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dltlib import elsewhere, files, paths
+from dltlib import elsewhere, executions, files, paths
 from dltlib.errors import UserError
 
 Fingerprint = dict[str, str]
@@ -76,6 +77,15 @@ def fingerprint(name: str, root: Path | None = None) -> Fingerprint:
             for path in _records(root, notebook)
         ),
     }
+
+
+def executed_with(name: str, root: Path | None = None) -> Fingerprint:
+    """The fingerprint that chapter `name` had when its notebook was executed; empty if never."""
+    path = _notebook_path(_root(root), name)
+    if not path.exists():
+        return {}
+    stored: Fingerprint = json.loads(_text(path))["metadata"].get(_METADATA_KEY, {})
+    return stored
 
 
 def _root(root: Path | None) -> Path:
@@ -197,7 +207,8 @@ def _name_cells(notebook: Any) -> None:
 
 # Modules that decide no output of a chapter; it may depend on any other.
 _APART = (
-    "book", "cli", "cluster", "elsewhere", "forecast", "landing", "progress", "verification",
+    "book", "cli", "cluster", "elsewhere", "executions", "forecast", "landing", "progress",
+    "verification",
 )  # fmt: skip
 
 
@@ -210,9 +221,15 @@ def _library(root: Path) -> list[Path]:
     return [package / path for path in sorted(files) if path.parts[0].split(".")[0] not in _APART]
 
 
+def _patterns(notebook: Any) -> list[str]:
+    """By which the chapter names the records that it reads: all, if it names none."""
+    patterns: list[str] = notebook.metadata.get("dltlib", {}).get("records", ["*"])
+    return patterns
+
+
 def _records(root: Path, notebook: Any) -> list[Path]:
     """Files below ``book/records`` that the chapter may read, sorted."""
-    patterns = notebook.metadata.get("dltlib", {}).get("records", ["*"])
+    patterns = _patterns(notebook)
     folder = root / "book" / "records"
     return [
         path
@@ -250,9 +267,12 @@ def execute(
                 _save(_run(root, name, written, parameters), target)
                 print(f"{name}: wrote {target.relative_to(root)}")
             elif force or _execution_problems(root, name):
+                begin = time.perf_counter()
                 notebook = _run(root, name, written, {})
+                seconds = time.perf_counter() - begin
                 notebook.metadata[_METADATA_KEY] = inputs
                 _save(notebook, _notebook_path(root, name))
+                executions.note(root, name, seconds, _patterns(written), inputs)
             else:
                 _update_prose(root, name, written)
                 continue
@@ -578,10 +598,11 @@ def _site_inputs(root: Path) -> dict[str, str]:
     """Hashes of the files, and versions of the tools, that decide what the pages look like."""
     pages = [root / page for page in _pages(root)]
     around = [root / name for name in ("_config.yml", "_toc.yml", "CITATION.cff")]
-    around += (root / "book").glob("*.bib")
+    around += [*(root / "book").glob("*.bib"), executions.path(root)]
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
     renderer = [
-        Path(__file__).with_name(name) for name in ("page.py", "elsewhere.py", "landing.py")
+        Path(__file__).with_name(name)
+        for name in ("page.py", "elsewhere.py", "executions.py", "landing.py")
     ]
     inputs = _hashes(root, [*pages, *around, *static, *renderer, *_data_inputs(root)])
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):

@@ -1,0 +1,94 @@
+"""How the chapters were executed: noted by `dltlib book`, shown on the page on the site's making.
+
+A notebook says nothing of this, so that the same chapter executed again is the same bytes.
+``book/executions.json`` does: for each chapter the seconds, the day, the processor, the versions
+and the records that it was given, and hashes of all that went in (`book.fingerprint`), by which an
+entry is told from one of an older notebook. Those who commit a notebook commit it too.
+
+This module is a Sphinx extension as well: the directive ``executions`` is the table.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dltlib import files
+
+
+def path(root: Path) -> Path:
+    """Where a book's executions are noted."""
+    return root / "book" / "executions.json"
+
+
+def note(
+    root: Path, name: str, seconds: float, records: Sequence[str], inputs: Mapping[str, str]
+) -> None:
+    """Note that chapter `name` has been executed now, here.
+
+    `records` are the patterns by which it names those that it reads.
+    """
+    import torch
+
+    from dltlib import processor
+    from dltlib.records import versions
+
+    known = _read(root)
+    known[name] = {
+        "seconds": round(seconds, 1),
+        "finished": datetime.now(UTC).date().isoformat(),
+        "device": processor.describe(torch.device("cpu")),
+        "versions": versions(),
+        "records": list(records),
+        "inputs": dict(inputs),
+    }
+    text = json.dumps(dict(sorted(known.items())), indent=1) + "\n"
+    files.replace_file(path(root), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def noted(root: Path, name: str, inputs: Mapping[str, str]) -> dict[str, Any] | None:
+    """What was noted of the execution of chapter `name` that had these inputs, if anything was."""
+    entry: dict[str, Any] | None = _read(root).get(name)
+    return entry if entry and entry["inputs"] == dict(inputs) else None
+
+
+def _read(root: Path) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    if path(root).exists():
+        known = json.loads(path(root).read_text(encoding="utf-8"))
+    return known
+
+
+def table(root: Path) -> str:
+    """The executions of all chapters as MyST: a table, and under it what was the same for many."""
+    from dltlib import book
+
+    lines = ["| chapter | took | when | records |", "|---|---:|---|---|"]
+    alike: dict[str, list[str]] = {}
+    for name in book.chapters(root):
+        link = f"{{doc}}`/book/{name}`"
+        entry = noted(root, name, book.executed_with(name, root))
+        if entry is None:
+            lines.append(f"| {link} | not noted | | |")
+            continue
+        read = ", ".join(f"`{pattern}`" for pattern in entry["records"]) or "none"
+        lines.append(f"| {link} | {entry['seconds']:.0f} s | {entry['finished']} | {read} |")
+        used = ", ".join(f"{tool} {version}" for tool, version in entry["versions"].items())
+        alike.setdefault(f"{entry['device']}; {used}", []).append(link)
+    for where, links in alike.items():
+        whose = "All of them" if len(alike) == 1 else ", ".join(links)
+        lines += ["", f"{whose}: {where}."]
+    return "\n".join(lines)
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Let Sphinx know the directive ``executions``."""
+    from sphinx.util.docutils import SphinxDirective
+
+    class Executions(SphinxDirective):
+        def run(self) -> list[Any]:
+            return list(self.parse_text_to_nodes(table(Path(app.srcdir))))
+
+    app.add_directive("executions", Executions)
+    return {"parallel_read_safe": True}
