@@ -27,16 +27,19 @@
 # things as they turn up. It asks no more of you than to know what a layer, a gradient step and a test set are; what is
 # named here is used in the same sense in all that follows, and the {doc}`glossary` has it in short.
 #
-# Everything below is live: `make lab` opens this page in JupyterLab, and each cell can be changed and run again.
+# Everything below is live: `make lab` opens this page in JupyterLab, and each cell can be changed and run again. Three numbers set the scale: {glue:text}`algorithm_seeds:d` seeds,
+# {glue:text}`algorithm_rounds:d` rounds of pruning, {glue:text}`algorithm_epochs:d` epochs (passes through the training images) a training.
 
 # %% tags=["parameters"]
 seed_count = 3  # networks trained side by side, each with a seed of its own
 rounds = 12  # of pruning
 epochs = 8  # passes through the training images in each training
 
-# %% tags=["hide-input"]
+# %% tags=["remove-cell"]
 seeds = list(range(seed_count))
-print(f"In effect: seeds {seeds}, {rounds} rounds, {epochs} epochs a training.")
+from dltlib import page
+
+page.glue(algorithm_seeds=seed_count, algorithm_rounds=rounds, algorithm_epochs=epochs)
 
 # %% [markdown]
 # ## Step 0: train a dense network
@@ -78,7 +81,8 @@ everything = [torch.ones_like(w_i, dtype=torch.bool) for w_i in initial]
 dense = training.train(network, digits, initial, everything, seeds, settings)
 
 print("first layer, [replica, in, out]:", list(initial[0].shape))
-print("more than 9 of 10 right, each:", bool((dense.early_test > 0.9).all()))
+right = int((dense.early_test > 0.9).sum())
+print(f"{right} of {len(seeds)} networks are right more than nine times in ten")
 
 # %% [markdown]
 # ## Step 1: a mask criterion says which weights stay
@@ -159,7 +163,8 @@ for round_ in range(1, rounds + 1):
 
 left = sum(int(mask[0].sum()) for mask in masks)
 print(f"after {rounds} rounds {left / network.weight_count:.1%} of the weights are left")
-print("more than 9 of 10 right, each:", bool((outcome.early_test > 0.9).all()))
+right = int((outcome.early_test > 0.9).sum())
+print(f"{right} of {len(seeds)} tickets are right more than nine times in ten")
 
 # %% [markdown]
 # The share of all weights that are left is the {term}`density`. It falls geometrically: after $k$ rounds a layer with keep rate $r$ has
@@ -215,7 +220,7 @@ table = runs.table(plan)  # one row for each arm, seed and round
 
 ours = table[(table["arm"] == "large_final/rewind/zero") & (table["round"] == rounds)]
 same = ours["test_accuracy"].tolist() == outcome.early_test.tolist()
-print("the same test accuracies as by hand:", same)
+print("The test accuracies are", "those" if same else "not those", "of the loop by hand.")
 
 # %% tags=["hide-input"]
 page.show(
@@ -280,7 +285,7 @@ page.show(
 last = table[table["round"] == rounds]
 accuracy = last.pivot(index="seed", columns="arm", values="test_accuracy")
 ahead = accuracy["large_final/rewind/zero"] > accuracy["random/rewind/zero"]
-print("large_final ahead of random in every seed:", bool(ahead.all()))
+print(f"large_final is ahead of random with {int(ahead.sum())} of {len(ahead)} seeds.")
 
 # %% [markdown]
 # **What it comes to.** For each of the paper's claims such a difference, its interval and a threshold that was fixed beforehand give a
@@ -296,7 +301,9 @@ print("large_final ahead of random in every seed:", bool(ahead.all()))
 # | {doc}`criteria` | the score: nine ways to choose | rewind, zero |
 # | {doc}`signs` | mask-1: what kept weights start from | `large_final`, zero |
 # | {doc}`zeros` | mask-0: what becomes of pruned ones | `large_final`, rewind |
-# | {doc}`supermasks` | no training at all but the choice of the mask | |
+# | {doc}`supermasks` | no training but that which the mask is read from | mask over $w_i$ |
+# | {doc}`learned` | the mask is learned, no weight ever trained | mask over $w_i$ |
+# | {doc}`convolutions` | other networks, and other ways to learn a mask | mask over $w_i$ |
 #
 # ## The networks, and the scale of the runs
 #
@@ -334,8 +341,8 @@ page.table(
 
 # %% [markdown]
 # Their experiments are thousands of trainings. The book runs them at three scales, its {term}`presets <preset>`, and every figure
-# says which one it shows: `tiny` is what you saw here; `cpu` has the paper's images and is
-# reduced to what two processor cores do in hours; `paper` is the table above, to the letter. What a run leaves behind is a
+# says which one it shows: `tiny` is what you saw here, and takes under a minute; `cpu` has the paper's images and is
+# reduced so that two processor cores finish it, some in a quarter of an hour and some in hours (the record says how long it took, and what is reduced); `paper` is the table above, to the letter. What a run leaves behind is a
 # {term}`record`: a table like the one we made here, and a note of how, when and on what it was made.
 #
 # ```console
@@ -346,11 +353,55 @@ page.table(
 #
 # ## Your turn
 #
-# Some changes to the cells above that take a minute and are worth the surprise:
+# Four changes to the cells above, each worth its surprise. Try them before you unfold what comes out.
 #
-# - *One shot instead of twelve.* Call `large_final_masks(dense.weights, everything, 12)` once, and train.
-# - *Do the values matter?* In `rewind_and_zero`, take other values than `initial`: `networks.initial_weights(network, [7, 8, 9])`. ({doc}`signs`)
-# - *Do the zeros matter?* Replace `0.0` there by `w_i` itself, so that pruned weights stay
-#   where they were drawn. ({doc}`zeros`)
-# - *And without training?* `training.evaluate(network, start, networks.initial_biases(network, seed_count), digits.test.images,
-#   digits.test.labels)` tells what the ticket answers before it has learnt anything. ({doc}`supermasks`)
+# **1. One shot instead of many.** Call `large_final_masks(dense.weights, everything, rounds)` once, and train.
+
+
+# %% tags=["hide-cell"]
+def trained_from(masks, start):
+    """Mean test accuracy of a ticket, %."""
+    ticket = training.train(network, digits, start, masks, seeds, settings)
+    return 100 * ticket.early_test.mean().item()
+
+
+by_rounds = 100 * outcome.early_test.mean().item()
+at_once = large_final_masks(dense.weights, everything, rounds)
+one_shot = trained_from(at_once, rewind_and_zero(at_once))
+print(
+    f"One shot comes {'within' if by_rounds - one_shot < 2 else 'no closer than'} two points of {rounds} rounds."
+)
+
+# %% [markdown]
+# **2. Do the values matter?** In `rewind_and_zero`, take other values than `initial`: `networks.initial_weights(network, [7, 8, 9])`. ({doc}`signs`)
+
+# %% tags=["hide-cell"]
+others = networks.initial_weights(network, [seed + 7 for seed in seeds])
+drawn_anew = trained_from(masks, [torch.where(mask, w, 0.0) for mask, w in zip(masks, others)])
+print(
+    "With values drawn anew the last ticket does",
+    "worse." if drawn_anew < by_rounds else "no worse.",
+)
+
+# %% [markdown]
+# **3. Do the zeros matter?** Replace `0.0` there by `w_i` itself, so that pruned weights stay
+# where they were drawn. ({doc}`zeros`)
+
+# %% tags=["hide-cell"]
+frozen = trained_from(masks, initial)
+print(
+    "Frozen where they were drawn, pruned weights cost",
+    "less" if frozen > by_rounds - 1 else "more",
+    "than a point.",
+)
+
+# %% [markdown]
+# **4. And without training?** What does the last ticket answer before it has learnt anything? ({doc}`supermasks`)
+
+# %% tags=["hide-cell"]
+biases = networks.initial_biases(network, len(seeds))
+untrained = training.evaluate(
+    network, rewind_and_zero(masks), biases, digits.test.images, digits.test.labels
+)
+better = int((untrained > 0.2).sum())
+print(f"{better} of {len(seeds)} untrained tickets are right more than twice as often as chance.")

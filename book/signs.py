@@ -289,7 +289,8 @@ page.glue(
 # %% [markdown]
 # Training does turn signs: of the weights kept in round 1, {glue:text}`signs_dense_flips:.0f` % crossed zero during the dense
 # training, and of those kept later between
-# {glue:text}`signs_kept_flips_low:.0f` and {glue:text}`signs_kept_flips_high:.0f` %.
+# {glue:text}`signs_kept_flips_low:.0f` and {glue:text}`signs_kept_flips_high:.0f` %. (These are the weights that `large_final` kept afterwards, those that ended largest; of
+# all weights more may have turned.)
 #
 # Whether it mends *wrong* signs is another question, and these records cannot answer it. Random signs are drawn anew in every round and are not recorded, so
 # that a disagreement with $w_i$ after the training says nothing of what the training did: half of the signs would disagree even if it had never looked at them. Each sign has to be
@@ -477,9 +478,9 @@ print(
 )
 
 # %% [markdown]
-# ### Exercises
+# ### Exercise
 #
-# **1.** If the sign is what a ticket needs, a ticket with *all* its signs turned should do as badly as one with random signs. Or does a network not care, as long as
+# If the sign is what a ticket needs, a ticket with *all* its signs turned should do as badly as one with random signs. Or does a network not care, as long as
 # all turn together?
 
 # %% tags=["hide-cell"]
@@ -496,9 +497,6 @@ for title, factor in (("as drawn", 1.0), ("all turned", -1.0)):
     reached[title] = training.train(network, digits, begun, kept, [0, 1, 2], settings).early_test
 behind = int((reached["all turned"] < reached["as drawn"]).sum())
 print(f"With all signs turned, tickets do worse with {behind} of 3 seeds.")
-
-# %% [markdown]
-# **2.** Turn only the signs of the smallest kept weights, then only those of the largest: which hurts more? (Start from the solution above, and rank by `w.abs()`.)
 
 # %% [markdown]
 # What the *pruned* weights become is the other half of the recipe: {doc}`zeros`.

@@ -16,6 +16,71 @@
 # (zeros)=
 # # What becomes of the pruned weights
 #
+
+# %% tags=["parameters"]
+preset = None  # whose records are shown: paper, cpu or tiny; None: the largest there is
+at_density = 0.05  # the share of weights left at which the text compares arms
+
+# %% tags=["remove-cell"]
+import pandas as pd
+
+from dltlib import claims, experiments, figures, page, records, runs
+
+ZERO = "large_final/rewind/zero"
+FROZEN, VARIANT_1, VARIANT_2, TO_ZERO = (
+    f"large_final/rewind/{name}"
+    for name in ("freeze_init", "variant_1", "variant_2", "move_to_zero")
+)
+
+ARMS = [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO]
+
+record = records.read(records.largest("zeros", "fc", preset))
+criteria_record = records.read(records.largest("criteria", "fc", preset))
+table = record.table
+evidence = {("zeros", "fc"): record, ("criteria", "fc"): criteria_record}
+results = [claims.judge(name, evidence, "fc") for name in claims.CLAIMS if name.startswith("zeros")]
+
+at = figures.nearest_round(table, at_density, ZERO)
+means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
+rows = table[table["arm"] == ZERO]
+density = 100 * rows.loc[rows["round"] == at, "density"].mean()
+
+
+def ranged(rounds):
+    """The densities of some rounds in words, from dense to sparse."""
+    left = [figures.percent(share) for share in rounds["density"]]
+    return left[0] if len(left) == 1 else f"{left[0]} to {left[-1]}"
+
+
+def told(lead):
+    """Where an action is ahead of zeroing, and where behind, with the whole interval."""
+    known = figures.curves(figures.lead(table, ZERO), [lead], "lead")
+    known = known[known["round"] > 0]
+    behind, ahead = known[known["high"] < 0], known[known["low"] > 0]
+    words = [
+        f"{word} at {ranged(part)} left ({len(part)} of {len(known)} rounds)"
+        for word, part in (("behind", behind), ("ahead", ahead))
+        if len(part)
+    ]
+    return " and ".join(words) or "nowhere clearly ahead or behind"
+
+
+crossing = f"Round by round, freezing lies clearly {told(FROZEN)}."
+print(f"records {record.name}, {criteria_record.name}")
+print(f"arms compared near {100 * at_density:g} % of weights left")
+
+# %% tags=["remove-input"]
+page.answer(
+    question="Why set pruned weights to zero, and not leave them where they were?",
+    answer=f"With {density:.1f} % of the weights left, zeroing the others gives {means[ZERO, at]:.2f} %, freezing "
+    f"them at their initial values {means[FROZEN, at]:.2f} %, giving each the value that its own direction "
+    f"asks for (`variant_1`) {means[VARIANT_1, at]:.2f} %.",
+    number=f"Zeroing less freezing: {claims.in_brackets(results[0].weakest)} points over the densities down to 1 %, "
+    f"{record.plan['seeds']} seeds, {record.plan['epochs']} epochs a training. {crossing}",
+    results=results,
+)
+
+# %% [markdown]
 # To prune a weight is to set it to zero. That seems to need no reason, and yet it does two things: the weight is no
 # longer trained, and it takes one particular value. A pruned weight could as well stop where it is. If
 # the criterion merely finds weights that do not matter, their value should not matter either.
@@ -44,28 +109,6 @@
 # criterion at all, only directions. How much it prunes is up to training. ({doc}`algorithm` explains
 # the words {term}`arm`, {term}`round` and {term}`density`.)
 
-# %% tags=["parameters"]
-preset = "cpu"  # whose records are shown: paper, cpu or tiny
-at_density = 0.05  # the share of weights left at which the text compares arms
-
-# %% tags=["remove-input"]
-import pandas as pd
-from scipy import stats
-
-from dltlib import claims, experiments, figures, page, records, runs
-
-ZERO = "large_final/rewind/zero"
-FROZEN, VARIANT_1, VARIANT_2, TO_ZERO = (
-    f"large_final/rewind/{name}"
-    for name in ("freeze_init", "variant_1", "variant_2", "move_to_zero")
-)
-
-record = records.read(f"zeros-fc-{preset}")
-table = record.table
-print(f"records: zeros-fc-{preset}, criteria-fc-{preset}")
-print(f"arms compared near {100 * at_density:g} % of weights left")
-
-# %% [markdown]
 # ## Five fates
 #
 # Again a real layer first. The next cell trains a network on digits, keeps the
@@ -130,11 +173,6 @@ page.glue(
 # ## Accuracy against weights left
 
 # %% tags=["remove-input"]
-at = figures.nearest_round(table, at_density, ZERO)
-means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
-rows = table[table["arm"] == ZERO]
-density = 100 * rows.loc[rows["round"] == at, "density"].mean()
-ARMS = [ZERO, FROZEN, VARIANT_1, VARIANT_2, TO_ZERO]
 page.show(
     figures.accuracy_curves(table, ARMS, zoom=figures.top_of_scale(table, ARMS)),
     name="fig-zeros-accuracy",
@@ -167,6 +205,7 @@ final_round = rows["round"].max()
 first = table[table["round"] == 1].groupby("arm")["pruned_shrunk_share"].mean()
 page.glue(
     zeros_density=density,
+    zeros_crossing=told(FROZEN),
     zeros_dense=means[ZERO, 0],
     zeros_zero=means[ZERO, at],
     zeros_frozen=means[FROZEN, at],
@@ -209,10 +248,22 @@ page.show(
 # kept weights from zero, {glue:text}`zeros_variant_2_lead`. Between the two variants, the second lies
 # {glue:text}`zeros_variants` the first.
 #
+# So is zeroing better than freezing? It depends on how much is left, and no single verdict says so. Round by round, with the whole interval on one side,
+# `freeze_init` lies {glue:text}`zeros_crossing`. The claim is judged by the mean down to 1 % left, as was registered; where the curves cross, that mean
+# depends on where the window ends, and the table of readings below says what becomes of the verdict when it ends elsewhere.
+#
 # Right at the end of the curves, with {glue:text}`zeros_end:.1f` % in training, `freeze_init` lies {glue:text}`zeros_frozen_end`
 # `zero` and `variant_1` {glue:text}`zeros_variant_1_end`. Down there the arms are no longer networks of one size: what is frozen at $w_i$ still
 # passes something on, what is zero does not.
 #
+# ### The plane, to play with
+#
+# Which weights move towards zero, and which does a criterion prune? They lie left and right of where the diagonals cross.
+
+# %% tags=["remove-input"]
+page.plane(criterion="large_final", other="movement")
+
+# %% [markdown]
 # ## Direction alone
 #
 # `move_to_zero` has no share to keep. It prunes what the last training made smaller, and
@@ -266,7 +317,6 @@ page.glue(
 # The second is the base rate: pruning at random would give it.
 
 # %% tags=["remove-input"]
-criteria_record = records.read(f"criteria-fc-{preset}")
 criteria_table = criteria_record.table
 WORKING = [f"{name}/rewind/zero" for name in claims.WORKING]
 shares = figures.shrunk_shares(criteria_record)
@@ -295,7 +345,9 @@ page.show(
     name="fig-zeros-shrunk",
     alt="Dots for nine criteria, ordered by accuracy. Left: the share of pruned weights that were "
     "moving towards zero beside that of all candidates. The shares lie apart by "
-    + ", ".join(f"{gaps[arm]:+.0f} points for {arm.split('/')[0]}" for arm in order.index)
+    + ", ".join(
+        f"{page.signed(gaps[arm], 0)} points for {arm.split('/')[0]}" for arm in order.index
+    )
     + ". Right: their test accuracy.",
     caption="*Left*: of the weights that each criterion prunes, those that training had just moved "
     "towards zero (filled), and the same share among all that it could have pruned (open). All "
@@ -318,7 +370,7 @@ page.glue(
         sorted(set(above) - set(WORKING)), f"the other {len(shares) - len(WORKING)}"
     ),
     zeros_mostly=counted(mostly, "the four"),
-    zeros_correlation=stats.spearmanr(gaps[order.index], order).statistic,
+    zeros_correlation=claims.bracketed(*claims.rank_correlation(gaps[order.index], order)),
     zeros_criteria_density=criteria_density,
 )
 
@@ -330,7 +382,7 @@ page.glue(
 #
 # Pruning more shrinking weights than the base rate, the whole interval above it, holds for {glue:text}`zeros_above_working`
 # of the four criteria that the paper found to work, and for {glue:text}`zeros_above_others`. Across all nine, the rank correlation between the distance from the base rate and
-# accuracy is {glue:text}`zeros_correlation:.2f`. The stronger wording, that the criteria which work zero *mostly* such weights, is
+# accuracy is {glue:text}`zeros_correlation`: nine points, and an interval accordingly wide. The stronger wording, that the criteria which work zero *mostly* such weights, is
 # another matter: over all rounds, more than half of what it prunes was shrinking for {glue:text}`zeros_mostly`. {numref}`fig-zeros-by-round` shows how that depends on the round.
 
 # %% tags=["remove-input"]
@@ -383,11 +435,13 @@ page.glue(
 # ## What the paper found, and what these records say
 
 # %% tags=["remove-input"]
-evidence = {("zeros", "fc"): record, ("criteria", "fc"): criteria_record}
-results = [claims.judge(name, evidence, "fc") for name in claims.CLAIMS if name.startswith("zeros")]
+paper = experiments.plan("zeros", preset="paper")
 page.glue(
-    zeros_paper_epochs=experiments.plan("zeros", preset="paper").epochs,
-    zeros_own_epochs=record.plan["epochs"],
+    zeros_scale=f"The paper trains for {paper.epochs} epochs each time, these records for {record.plan['epochs']}. How far a "
+    "weight has got on its way to zero depends on how long it was given: of all that is said here, the "
+    "shares of shrinking weights and the density that move_to_zero reaches are the most likely to change with longer training."
+    if record.plan["epochs"] < paper.epochs
+    else "These records are at the paper's own scale.",
 )
 page.verdicts(
     results,
@@ -400,27 +454,28 @@ page.verdicts(
 # there were results on MNIST. A claim is reproduced if all of its comparisons are, and not reproduced if any is not.
 #
 # - *Zeroing pruned weights beats freezing them at their initial values* (zeros-1): **{glue:text}`verdict_zeros_1`** by
-#   these records.
-# - *variant_1 matches zeroing at low pruning and beats it at high pruning* (zeros-2): **{glue:text}`verdict_zeros_2`**. It hangs
+#   these records; it {glue:text}`holds_zeros_1`, for the curves cross.
+# - *variant_1 matches zeroing at low pruning and beats it at high pruning* (zeros-2): **{glue:text}`verdict_zeros_2`** ({glue:text}`holds_zeros_2`). It hangs
 #   on “{glue:text}`weakest_zeros_2`”.
-# - *variant_2 does at least as well as variant_1* (zeros-3): **{glue:text}`verdict_zeros_3`**.
+# - *variant_2 does at least as well as variant_1* (zeros-3): **{glue:text}`verdict_zeros_3`** ({glue:text}`holds_zeros_3`).
 # - *Masking is training: the criteria that work zero mostly weights that were moving towards zero anyway*
-#   (zeros-4): **{glue:text}`verdict_zeros_4`**, read strictly. It hangs on “{glue:text}`weakest_zeros_4`”.
+#   (zeros-4): **{glue:text}`verdict_zeros_4`**, read strictly ({glue:text}`holds_zeros_4`). It hangs on “{glue:text}`weakest_zeros_4`”.
 #
-# The paper trains for {glue:text}`zeros_paper_epochs` epochs each time, these records for {glue:text}`zeros_own_epochs`. How far a
-# weight has got on its way to zero depends on how long it was given: of all that is said here, the
-# shares of shrinking weights and the density that `move_to_zero` reaches are the most likely to change with longer training.
+# {glue:text}`zeros_scale`
 #
 # ## Other networks, other data
 #
-# The same five arms on smaller records: the fully connected network on digits, and the paper's convolutional networks on
-# CIFAR-10, with fewer channels and images where the title says so. They show what the experiment gives there at a
-# small scale, no more.
+# The same five arms elsewhere: the fully connected network on digits, and the paper's convolutional networks on
+# CIFAR-10, with fewer channels and images where the title says so. What is reduced shows what the experiment gives at that scale, no more.
 
 # %% tags=["remove-input"]
-names = ["fc-tiny", *(f"{network}-cpu" for network in ("conv2", "conv4", "conv6"))]
-others = [records.read(f"zeros-{name}") for name in names if f"zeros-{name}" in records.available()]
-others = [other for other in others if other.plan != record.plan]
+others = [
+    records.read(name)
+    for network in ("conv2", "conv4", "conv6")
+    if (name := records.largest("zeros", network)) is not None
+]
+others = [records.read("zeros-fc-tiny"), *others]
+others = [other for other in others if other.name != record.name]
 if others:
     page.show(
         figures.accuracy_panels(
@@ -438,8 +493,8 @@ if others:
     for other in others:
         network = other.plan["network"]
         there = {("zeros", network): other}
-        if (beside := f"criteria-{network}-{other.plan['preset']}") in records.available():
-            there["criteria", network] = records.read(beside)
+        if (name := records.largest("criteria", network, other.plan["preset"])) is not None:
+            there["criteria", network] = records.read(name)
         verdicts[other.scale()] = {
             result.claim: claims.judge(result.claim, there, network).verdict for result in results
         }
@@ -451,6 +506,48 @@ if others:
 else:
     print("There is no such record yet. One is made by")
     print("dltlib run zeros --network conv2 --preset cpu")
+
+
+# %% tags=["remove-input"]
+def ending(other):
+    """Where the arms of a record end: accuracy in its last round, and the weights left."""
+    own = other.table[other.table["round"] == other.table["round"].max()]
+    known = own.groupby("arm")[["test_accuracy", "density"]].mean()
+    said = [
+        f"{name} {100 * known.loc[arm, 'test_accuracy']:.1f} % ({figures.percent(known.loc[arm, 'density'])} left)"
+        for name, arm in (
+            ("zero", ZERO),
+            ("variant_1", VARIANT_1),
+            ("variant_2", VARIANT_2),
+            ("move_to_zero", TO_ZERO),
+        )
+        if arm in known.index
+    ]
+    return f"{figures.NETWORK_NAMES[other.plan['network']]}: {', '.join(said)}"
+
+
+collapsed = []
+for other in others:
+    last_round = other.table[other.table["round"] == other.table["round"].max()]
+    reached = 100 * last_round.groupby("arm")["test_accuracy"].mean()
+    if other.plan["network"].startswith("conv"):
+        collapsed += [
+            f"{arm.split('/')[2]} ({figures.NETWORK_NAMES[other.plan['network']]}, {page.signed(gap, 1)} points)"
+            for arm, gap in (reached - reached[ZERO]).items()
+            if gap < -5
+        ]
+page.glue(
+    zeros_conv_ends="; ".join(
+        ending(other) for other in others if other.plan["network"].startswith("conv")
+    )
+    or "there is none yet",
+    zeros_conv_collapsed=", ".join(collapsed) or "none",
+)
+
+# %% [markdown]
+# On convolutions not all arms fare as they do on FC. In the last round (chance is 10 %) they end at: {glue:text}`zeros_conv_ends`. More than five points below
+# `zero` in the same round lie: {glue:text}`zeros_conv_collapsed`. `variant_1` treats pruned weights just as `variant_2` does; what `variant_2` adds is to start kept
+# weights from zero, and what `move_to_zero` adds is to prune them without regard to size. Why that should hurt a convolution, no record here tells.
 
 # %% [markdown]
 # ## Try it
@@ -487,8 +584,8 @@ page.table(
 
 # %% tags=["nbval-ignore-output"]
 plan = experiments.plan("criteria", preset="tiny", seeds=2, rounds=1, epochs=5)
-one = runs.table(plan)
-one = one[one["round"] == 1].groupby("arm").mean(numeric_only=True)
+trial = runs.table(plan)
+one = trial[trial["round"] == 1].groupby("arm").mean(numeric_only=True)
 moving = 100 * one.loc[[*plan.arms], ["pruned_shrunk_share", "shrunk_share"]]
 moving.columns = ["of those pruned", "of all"]
 page.table(
@@ -497,9 +594,36 @@ page.table(
     decimals=0,
 )
 
-# %% [markdown]
-# Do `large_final` and `magnitude_increase` prune more of them than chance would?
+# %% tags=["hide-input", "nbval-ignore-output"]
+gap = (moving["of those pruned"] - moving["of all"]).rename(lambda arm: arm.split("/")[0])
+print("More than chance would:", ", ".join(gap.index[gap > 1]))
+print("Fewer than chance would:", ", ".join(gap.index[gap < -1]))
+print(
+    "Of the four criteria that work, fewer:",
+    ", ".join(name for name in claims.WORKING if gap[name] < -1) or "none",
+)
 
-# %%
-ahead = moving["of those pruned"] > moving["of all"]
-bool(ahead[ZERO] and ahead[INCREASE])
+# %% [markdown]
+# A criterion can work, then, without pruning what was shrinking: the four that do are not alike in this.
+#
+# ### Exercise
+#
+# Set pruned weights neither to zero nor to $w_i$, but to what training made of them, $w_f$, and freeze them there. Is that better than zero?
+
+# %% tags=["hide-cell"]
+seeds, net = [0, 1, 2], networks.build("fc", digits.input_shape)
+before = networks.initial_weights(net, seeds)
+everything = [torch.ones_like(w, dtype=torch.bool) for w in before]
+dense = training.train(net, digits, before, everything, seeds, settings)
+masks = [
+    pruning.prune(w.abs(), all_, pruning.kept_count(w[0].numel(), 0.05))
+    for w, all_ in zip(dense.weights, everything)
+]
+reached = {}
+for title, pruned in (("zero", [torch.zeros_like(w) for w in before]), ("w_f", dense.weights)):
+    begun = [torch.where(mask, w, value) for mask, w, value in zip(masks, before, pruned)]
+    reached[title] = training.train(net, digits, begun, masks, seeds, settings).early_test
+better = int((reached["w_f"] > reached["zero"]).sum())
+print(
+    f"Freezing at w_f does better than zero with {better} of {len(seeds)} seeds. (It keeps what the dense network had learned.)"
+)
