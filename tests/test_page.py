@@ -1,0 +1,116 @@
+"""What chapters put on their pages: boxes, folds, numbers with their sign, words explained."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas
+import pytest
+from docutils import nodes
+
+from dltlib import claims, page, terms
+from dltlib.claims import REPRODUCED
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What is displayed, bundle by bundle."""
+    bundles: list[dict[str, Any]] = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: bundles.append(bundle))
+    return bundles
+
+
+def _result(monkeypatch: pytest.MonkeyPatch) -> claims.Result:
+    given = (claims.Reading("as stated", REPRODUCED), claims.Reading("margins halved", "undecided"))
+    monkeypatch.setattr(claims, "readings_of", lambda _: given)
+    missing = claims.judge("zeros-1", {})
+    part = missing.parts[0]
+    return claims.Result("zeros-1", "fc", REPRODUCED, "", part, (part,), "cpu", ("zeros-fc-cpu",))
+
+
+def test_a_box_has_question_answer_number_and_verdict_with_its_link(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.answer(
+        question="Is <this> so?",
+        answer="Yes, says `zero`.",
+        number="98.1 %",
+        results=[_result(monkeypatch)],
+    )
+    (bundle,) = shown
+    html = bundle["text/html"]
+    assert "Is &lt;this&gt; so?" in html
+    assert "<code>zero</code>" in html
+    assert '<a href="scorecard.html#zeros-1">zeros-1</a> reproduced (holds in 1 of 2' in html
+    assert bundle["text/plain"].splitlines()[2:] == [
+        "98.1 %",
+        "zeros-1 reproduced (holds in 1 of 2 readings)",
+    ]
+
+
+def test_a_box_without_verdicts_has_no_empty_line(shown: list[dict[str, Any]]) -> None:
+    page.answer(question="Why?", answer="So.", number="1", results=[])
+    assert "<p></p>" not in shown[0]["text/html"]
+
+
+def test_a_fold_can_be_linked_to_and_holds_what_it_was_given(shown: list[dict[str, Any]]) -> None:
+    frame = pandas.DataFrame({"effect": ["−0.1"]}, index=["zero & others"])
+    page.fold(
+        "All of it", "See [the page](explorer.html#claim=a&network=fc).", frame=frame, name="all"
+    )
+    html = shown[0]["text/html"]
+    assert html.startswith('<details class="fold" id="all"><summary>All of it</summary>')
+    assert '<a href="explorer.html#claim=a&amp;network=fc">the page</a>' in html
+    assert "zero &amp; others" in html
+    assert "−0.1" in shown[0]["text/plain"]
+
+
+def test_minus_signs_are_minus_signs(shown: list[dict[str, Any]]) -> None:
+    page.table(pandas.DataFrame({"a": [-1.234]}), caption="A difference", decimals=1)
+    assert "−1.2" in shown[0]["text/html"]
+    assert page.signed(-0.5, 1) == "−0.5"
+    assert page.signed(0.5, 1) == "+0.5"
+
+
+def test_verdicts_say_how_they_fare_otherwise(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = _result(monkeypatch)
+    monkeypatch.setattr(claims, "robustness", lambda _: pandas.DataFrame({"readings": ["1 of 2"]}))
+    page.verdicts([result], caption="One claim")
+    glued = [bundle for bundle in shown if "application/papermill.record/text/plain" in bundle]
+    assert "'holds in 1 of 2 readings'" in [
+        bundle["application/papermill.record/text/plain"] for bundle in glued
+    ]
+    assert "1 of 2" in shown[-1]["text/html"]
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _glossary() -> nodes.document:
+    from docutils.utils import new_document
+
+    document = new_document("glossary")
+    term = nodes.term("", "arm", ids=["term-arm"])
+    cited = nodes.inline("", "key2019", refdomain="cite")
+    meaning = nodes.paragraph("", "", nodes.Text("One way of\nmaking tickets "), cited)
+    item = nodes.definition_list_item("", term, nodes.definition("", meaning))
+    document += nodes.definition_list("", item)
+    return document
+
+
+def test_links_to_the_glossary_say_what_a_word_means() -> None:
+    environment = SimpleNamespace(found_docs={terms.GLOSSARY}, get_doctree=lambda _: _glossary())
+    near = nodes.reference("", "arm", refuri="glossary.html#term-arm")
+    far = nodes.reference("", "else", refuri="glossary.html#term-none")
+    document = nodes.section("", near, far)
+    terms.explain(SimpleNamespace(env=environment), document, "book/criteria")  # type: ignore[arg-type]
+    assert near["reftitle"] == "One way of making tickets"
+    assert "reftitle" not in far
+
+
+def test_a_book_without_a_glossary_is_left_alone() -> None:
+    environment = SimpleNamespace(found_docs=set())
+    link = nodes.reference("", "arm", refuri="glossary.html#term-arm")
+    terms.explain(SimpleNamespace(env=environment), nodes.section("", link), "one")  # type: ignore[arg-type]
+    assert "reftitle" not in link
