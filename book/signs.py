@@ -347,7 +347,8 @@ page.glue(
 paper = experiments.plan("signs", preset="paper")
 page.glue(
     signs_scale=f"One difference to bear in mind: the paper trains for {paper.epochs} epochs each time, these "
-    f"records for {record.plan['epochs']}. Tickets learn faster than the dense network, so little time flatters "
+    f"records for {record.plan['epochs']}, and looks at the validation images every {paper.evaluate_every} iterations, "
+    f"these every {record.plan['evaluate_every']}. Tickets learn faster than the dense network, so little time flatters "
     "them beside it. The comparisons of mask-1 actions with one another are between tickets of one size."
     if record.plan["epochs"] < paper.epochs
     else "These records are at the paper's own scale.",

@@ -437,7 +437,8 @@ page.glue(
 # %% tags=["remove-input"]
 paper = experiments.plan("zeros", preset="paper")
 page.glue(
-    zeros_scale=f"The paper trains for {paper.epochs} epochs each time, these records for {record.plan['epochs']}. How far a "
+    zeros_scale=f"The paper trains for {paper.epochs} epochs each time, these records for {record.plan['epochs']}, and looks at "
+    f"the validation images every {paper.evaluate_every} iterations, these every {record.plan['evaluate_every']}. How far a "
     "weight has got on its way to zero depends on how long it was given: of all that is said here, the "
     "shares of shrinking weights and the density that move_to_zero reaches are the most likely to change with longer training."
     if record.plan["epochs"] < paper.epochs
