@@ -238,8 +238,8 @@ def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
     """
     arms = _learned_arms(table)
     epochs = sorted(set(table["round"]) - {0})
-    places = np.unique(np.linspace(0, len(epochs) - 1, looks).round().astype(int))
-    shades = sns.color_palette("flare", len(places))
+    chosen = np.unique(np.linspace(0, len(epochs) - 1, looks).round().astype(int))
+    shades = sns.color_palette("flare", len(chosen))
     rows = math.ceil(len(arms) / 2)
     figure, axes = pyplot.subplots(
         rows, 2, figsize=(WIDTH, 0.7 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
@@ -248,16 +248,16 @@ def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
         ax.set_axis_off()
     numbers = []
     for ax, arm in zip(axes.flat, arms, strict=False):
-        for place, shade in zip(places, shades, strict=True):
-            shares = probability_histogram(table, arm, epochs[place])
+        for one, shade in zip(chosen, shades, strict=True):
+            shares = probability_histogram(table, arm, epochs[one])
             edges = np.linspace(0, 1, len(shares) + 1)
             numbers.append(
                 pd.DataFrame({"from": edges[:-1], "share": shares}).assign(
-                    arm=arm, epochs=epochs[place]
+                    arm=arm, epochs=epochs[one]
                 )
             )
             ax.stairs(
-                100 * shares, edges, color=shade, linewidth=1.5, label=f"{epochs[place]} epochs"
+                100 * shares, edges, color=shade, linewidth=1.5, label=f"{epochs[one]} epochs"
             )
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")

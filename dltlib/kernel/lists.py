@@ -132,11 +132,11 @@ def flatten(
         if kind == 0:
             count, back_count = forward.count, backward.count
 
-    place = np.concatenate(forward.numbers)
+    numbers = np.concatenate(forward.numbers)
     position = np.empty(base, np.int32)
-    position[place] = np.arange(len(place), dtype=np.int32)
+    position[numbers] = np.arange(len(numbers), dtype=np.int32)
     order = position[np.concatenate([np.zeros(0, np.int32), *backward.numbers])]
-    values = join(weights, biases)[place]
+    values = join(weights, biases)[numbers]
 
     def lists(pile: _Pile, values: np.ndarray) -> Lists:
         offsets = np.concatenate([np.zeros(0, np.int32), *pile.offsets]).astype(np.int32)
@@ -153,4 +153,4 @@ def flatten(
         momentum=aligned(np.zeros(count, dtype)),
         variance=aligned(np.zeros(count, dtype)),
     )
-    return replica, place
+    return replica, numbers

@@ -119,16 +119,16 @@ def _stage(
     for index in range(members.size):
         image = images[members[index]]
         target = batch[index * lit.size : (index + 1) * lit.size]
-        for place in range(target.size):
-            target[place] = brightness[image[lit[place]]]
+        for pixel in range(target.size):
+            target[pixel] = brightness[image[lit[pixel]]]
     runs = np.empty((pixels, 3), np.int64)
-    count = start = place = 0
+    count = start = among_lit = 0
     while start < pixels:
         stop = start + 1
         while stop < pixels and (seen[stop] > 0) == (seen[start] > 0):
             stop += 1
-        runs[count] = start, stop, (place if seen[start] else -1)
-        place += stop - start if seen[start] else 0
+        runs[count] = start, stop, (among_lit if seen[start] else -1)
+        among_lit += stop - start if seen[start] else 0
         count += 1
         start = stop
     return runs[:count], lit.size
@@ -156,19 +156,22 @@ def _sample(
     flat = weights.reshape(-1)
     mixed = _mix(U32(step))
     ones = used = 0
-    for start, stop, place in runs:
+    for start, stop, among_lit in runs:
         here = slice(start * columns, stop * columns)
-        own_keys, own_scores, own_values = keys[here], scores[here], values[here]
+        run_keys, run_scores, run_values = keys[here], scores[here], values[here]
         count = np.int32(0)
-        if place < 0:
-            for i in range(own_scores.size):
-                kept = _kept(own_keys[i], mixed, _sigmoid(own_scores[i]))
+        if among_lit < 0:
+            for i in range(run_scores.size):
+                kept = _kept(run_keys[i], mixed, _sigmoid(run_scores[i]))
                 count = np.int32(count + np.int32(kept))
         else:
-            target, slope = flat[place * columns : (place + stop - start) * columns], slopes[here]
+            target, slope = (
+                flat[among_lit * columns : (among_lit + stop - start) * columns],
+                slopes[here],
+            )
             for i in range(target.size):
-                share, value = _sigmoid(own_scores[i]), own_values[i]
-                kept = _kept(own_keys[i], mixed, share)
+                share, value = _sigmoid(run_scores[i]), run_values[i]
+                kept = _kept(run_keys[i], mixed, share)
                 target[i] = value if kept else ZERO
                 slope[i] = value if identity else value * (share * (ONE - share))
                 count = np.int32(count + np.int32(kept))
@@ -197,18 +200,18 @@ def _update(
     """Momentum and scores after the gradients of the weights that `_sample` wrote."""
     columns = gradients.shape[1]
     flat = gradients.reshape(-1)
-    for start, stop, place in runs:
+    for start, stop, among_lit in runs:
         here = slice(start * columns, stop * columns)
-        own_scores, own_momentum, slope = scores[here], momentum[here], slopes[here]
-        if place < 0:
-            for i in range(own_scores.size):
-                own_momentum[i] = own_momentum[i] * keep
-                own_scores[i] -= rate * own_momentum[i]
+        run_scores, run_momentum, slope = scores[here], momentum[here], slopes[here]
+        if among_lit < 0:
+            for i in range(run_scores.size):
+                run_momentum[i] = run_momentum[i] * keep
+                run_scores[i] -= rate * run_momentum[i]
         else:
-            gradient = flat[place * columns : (place + stop - start) * columns]
-            for i in range(own_scores.size):
-                own_momentum[i] = own_momentum[i] * keep + gradient[i] * factor * slope[i]
-                own_scores[i] -= rate * own_momentum[i]
+            gradient = flat[among_lit * columns : (among_lit + stop - start) * columns]
+            for i in range(run_scores.size):
+                run_momentum[i] = run_momentum[i] * keep + gradient[i] * factor * slope[i]
+                run_scores[i] -= rate * run_momentum[i]
 
 
 @compiled
@@ -219,17 +222,17 @@ def _cross_entropy(
     share = F32(1) / F32(members.size)
     total = 0.0
     for index in range(members.size):
-        own, error, label = logits[index], errors[index], labels[members[index]]
-        highest = own.max()
+        logit, error, label = logits[index], errors[index], labels[members[index]]
+        highest = logit.max()
         mass = ZERO
-        for unit in range(own.size):
-            error[unit] = _exp(own[unit] - highest)
+        for unit in range(logit.size):
+            error[unit] = _exp(logit[unit] - highest)
             mass += error[unit]
         scale = share / mass
-        for unit in range(own.size):
+        for unit in range(logit.size):
             error[unit] *= scale
         error[label] -= share
-        total += log(mass) + (highest - own[label])
+        total += log(mass) + (highest - logit[label])
     return total / members.size
 
 
@@ -379,8 +382,8 @@ def _by_autograd(
         for layer in layers:
             layer.sample(step)
         weights = [
-            layer.weights.view(1, *own.shape).detach().requires_grad_()
-            for layer, own in zip(layers, network.layers, strict=True)
+            layer.weights.view(1, *described.shape).detach().requires_grad_()
+            for layer, described in zip(layers, network.layers, strict=True)
         ]
         images, labels = split.images[members].float().div(255), split.labels[members]
         with torch.enable_grad():

@@ -228,7 +228,7 @@ class KernelStep:
         biases = [bias.clone() for bias in self._biases]
         for replica, net in enumerate(self._nets):
             dense = self._dense(replica)
-            dense[self._places[replica]] = self._best[replica] if best else net.forward.values
+            dense[self._numbers[replica]] = self._best[replica] if best else net.forward.values
             start = 0
             for parts in zip(weights, biases, strict=True):
                 for part in parts:
@@ -277,15 +277,15 @@ class KernelStep:
         if pixels is not None and not self._geometry.convolutions:
             self._order = np.argsort(-np.count_nonzero(pixels[:SAMPLE], axis=0), kind="stable")
         self._rank = np.argsort(self._order)
-        self._places, self._best = [], []
+        self._numbers, self._best = [], []
         for replica in range(len(self._weights[0])):
             parts = (
                 [x[replica].numpy() for x in y]
                 for y in (self._weights, self._biases, self._trained)
             )
-            net, place = flatten(*parts, self._geometry, self._order)
+            net, numbers = flatten(*parts, self._geometry, self._order)
             self._nets.append(net)
-            self._places.append(place)
+            self._numbers.append(numbers)
             self._best.append(net.forward.values.copy())
         # The costliest first, so that the threads end at about the same time.
         costs = [-net.forward.values.size for net in self._nets]
