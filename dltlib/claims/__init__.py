@@ -36,7 +36,7 @@ from dltlib.claims.measures import (
     ticket,
     trained,
 )
-from dltlib.claims.others import GUNDA, KOSTER, SIGNED_SUPERMASKS, TAOUDI, beside
+from dltlib.claims.others import GUNDA, SIGNED_SUPERMASKS, TAOUDI, beside
 from dltlib.claims.paper import (
     ALL_NETWORKS,
     CLAIMS,

@@ -14,7 +14,7 @@ from dltlib.claims.statistics import interval
 
 
 class Reported(NamedTuple):
-    """Somebody's test accuracy, %, of an arm at a density (None: at a round), for a network."""
+    """Somebody's test accuracy, %, of an arm on a network, at a density or in a round."""
 
     source: str
     network: str
@@ -25,14 +25,12 @@ class Reported(NamedTuple):
 
 
 _TICKET, _REINIT = "large_final/rewind/zero", "large_final/reinit/zero"
-GUNDA, TAOUDI, KOSTER = "Gunda 2026", "Taoudi", "Koster et al. 2022"
-SEEDS = {(GUNDA, "fc"): 5, (GUNDA, "conv2"): 3, (GUNDA, "conv4"): 1}
-TRIALS = 5  # Taoudi's, on every network
+GUNDA, TAOUDI = "Gunda 2026", "Taoudi"  # as in the bibliography
 
 
 def _at_densities(network: str, accuracies: dict[float, float]) -> list[Reported]:
     return [
-        Reported(GUNDA, network, _TICKET, density, 0 if density == 1 else None, accuracy)
+        Reported(GUNDA, network, _TICKET, density, None, accuracy)
         for density, accuracy in accuracies.items()
     ]
 
@@ -56,7 +54,7 @@ TICKETS: tuple[Reported, ...] = (
     *_at_rounds("conv6", _TICKET, (72.6, 75.0, 75.0, 68.9, 61.4)),
     *_at_rounds("conv6", _REINIT, (73.0, 65.4, 40.5, 10.0, 10.0)),
 )
-# Masks that may also turn a weight's sign: test accuracy, %, and the share of weights left, %.
+# Masks that may also turn a weight's sign (Koster et al. 2022): accuracy and weights left, both %.
 SIGNED_SUPERMASKS: dict[str, tuple[float, float]] = {
     "fc": (97.48, 3.8),
     "conv2": (68.37, 0.6),
