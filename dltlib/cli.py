@@ -11,6 +11,7 @@ import signal
 import sys
 import types
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NoReturn, get_args, get_type_hints
 
 from dltlib import __version__, book, catalogue, plans
@@ -137,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dry-run", action="store_true", help="say what the plan adds up to, and do nothing"
     )
-    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    run.add_argument("--quiet", action="store_true", help="no bar, no accuracies")
     overrides = run.add_argument_group("overrides of the preset")
     for name, (type_, meaning) in OVERRIDES.items():
         overrides.add_argument(
@@ -245,6 +246,7 @@ def _run(options: argparse.Namespace) -> None:
         return
     if not options.force and storage.is_finished(plan):
         print(f"{name}: finished already, {storage.record_path(plan)} (--force reruns it)")
+        _tell(storage.record_path(plan), options.quiet)
         return
     dataset = experiments.load_dataset(plan)
     with progress.bar(name, size.iterations, plan.rounds or plan.epochs, options.quiet) as report:
@@ -259,6 +261,20 @@ def _run(options: argparse.Namespace) -> None:
             )
         )  # fmt: skip
     print(f"{name}: {target}")
+    _tell(target, options.quiet)
+
+
+def _tell(target: Path, quiet: bool) -> None:
+    """What came out, in short: each arm's mean test accuracy in the last round."""
+    from dltlib import records
+
+    if quiet:
+        return
+    table = records.read(target.stem, target.parent).table
+    last = table[table["round"] == table["round"].max()]
+    means = last.groupby("arm", sort=False)[["density", "test_accuracy"]].mean()
+    for arm, (density, accuracy) in means.iterrows():
+        print(f"  {accuracy:6.1%} test accuracy with {density:.1%} of the weights: {arm}")
 
 
 def _device(name: str) -> str:

@@ -158,7 +158,8 @@ def test_a_run_shows_its_progress_leaves_a_record_and_says_when_it_is_finished(
 ) -> None:
     assert cli.main(["run", "criteria", *QUICK]) == 0
     output = capsys.readouterr()
-    name, path = output.out.strip().split(": ")
+    first, *told = output.out.splitlines()
+    name, path = first.split(": ")
     some = experiments.plan(
         "criteria", seeds=1, rounds=1, epochs=1, width=0.05, train_images=120, evaluate_every=5,
         arms=("large_final", "random"),
@@ -168,6 +169,14 @@ def test_a_run_shows_its_progress_leaves_a_record_and_says_when_it_is_finished(
     record = records.read(experiments.name(some), Path(path).parent)
     assert record.manifest["command"] == experiments.command(some)
     assert len(record.table) == 4
+    assert [line.split(": ")[1] for line in told] == [
+        "large_final/rewind/zero",
+        "random/rewind/zero",
+    ]
+    random = record.table[
+        (record.table["arm"] == "random/rewind/zero") & (record.table["round"] == 1)
+    ]
+    assert f"{random.test_accuracy.item():.1%}" in told[1]
     for word in ("round 1/1", "validation", "100%", "it/s", "<"):  # "<": time left
         assert word in output.err, output.err
     assert cli.main(["run", "criteria", *QUICK, "--quiet"]) == 0
