@@ -172,7 +172,8 @@ def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
         else lambda value: f"{value:.{decimals}f}".replace("-", MINUS),
     )
     # pandas writes this attribute although the style sheet decides.
-    return body.replace(' style="text-align: right;"', "")
+    body = body.replace(' style="text-align: right;"', "")
+    return re.sub("_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
 
 
 def answer(*, question: str, answer: str, number: str, results: "Sequence[Result]") -> None:

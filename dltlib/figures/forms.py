@@ -37,7 +37,7 @@ def svg(figure: Figure) -> str:
         figure.savefig(
             buffer,
             format="svg",
-            dpi=200,
+            dpi=144,
             bbox_inches="tight",
             transparent=True,
             metadata={"Date": None, "Creator": None},

@@ -1,5 +1,9 @@
-/* "Larger" under a figure, and a tap on it: the picture at a size at which its letters can be read,
-   in a window that scrolls. Without scripts both are links to the picture. */
+/* Figures and tables, and names of controls.
+
+   "Larger" under a figure, and a tap on it: the picture at a size at which its letters can be read,
+   in a window that scrolls. Without scripts both are links to the picture.
+
+   A table that goes on beyond its region's edge fades there, until it is scrolled to its end. */
 
 (() => {
   "use strict";
@@ -39,5 +43,25 @@
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     open(link.closest("figure"));
+  });
+
+  function fade(region) {
+    const rest = region.scrollWidth - region.clientWidth - region.scrollLeft;
+    region.classList.toggle("goes-on", rest > 2);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const observer = new ResizeObserver((seen) => seen.forEach((one) => fade(one.target)));
+    for (const region of document.querySelectorAll(".table-region")) {
+      region.addEventListener("scroll", () => fade(region), { passive: true });
+      observer.observe(region);
+    }
+    // The theme gives some controls another name than the text they show, which those who speak to
+    // their browser would not guess.
+    for (const control of document.querySelectorAll("summary[aria-label], .search-button-field")) {
+      control.removeAttribute("aria-label");
+    }
+    // Its entries are no list items but entries of a bibliography.
+    document.querySelector(".citation-list")?.removeAttribute("role");
   });
 })();
