@@ -15,6 +15,7 @@ import jupytext
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 
 from dltlib import (
     actions,
@@ -194,7 +195,7 @@ def test_the_page_adds_runs_and_draws_and_one_cell_changes_its_criterion(
     shown: dict[str, list[str]] = {}
 
     def show(figure, *, name: str, **_) -> None:
-        shown[name] = [text.get_text() for text in figure.legends[0].get_texts()]
+        shown[name] = [text.get_text() for text in figure.findobj(Text)]
 
     monkeypatch.setattr(page, "show", show)
     monkeypatch.setattr(page, "glue", lambda **_: None)
