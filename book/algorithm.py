@@ -358,7 +358,7 @@ page.table(
 # **1. One shot instead of many.** Call `large_final_masks(dense.weights, everything, rounds)` once, and train.
 
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 def trained_from(masks, start):
     """Mean test accuracy of a ticket, %."""
     ticket = training.train(network, digits, start, masks, seeds, settings)
@@ -375,7 +375,7 @@ print(
 # %% [markdown]
 # **2. Do the values matter?** In `rewind_and_zero`, take other values than `initial`: `networks.initial_weights(network, [7, 8, 9])`. ({doc}`signs`)
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 others = networks.initial_weights(network, [seed + 7 for seed in seeds])
 drawn_anew = trained_from(masks, [torch.where(mask, w, 0.0) for mask, w in zip(masks, others)])
 print(
@@ -387,7 +387,7 @@ print(
 # **3. Do the zeros matter?** Replace `0.0` there by `w_i` itself, so that pruned weights stay
 # where they were drawn. ({doc}`zeros`)
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 frozen = trained_from(masks, initial)
 print(
     "Frozen where they were drawn, pruned weights cost",
@@ -398,7 +398,7 @@ print(
 # %% [markdown]
 # **4. And without training?** What does the last ticket answer before it has learnt anything? ({doc}`supermasks`)
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 biases = networks.initial_biases(network, len(seeds))
 untrained = training.evaluate(
     network, rewind_and_zero(masks), biases, digits.test.images, digits.test.labels

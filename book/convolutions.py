@@ -515,7 +515,7 @@ page.table(
 #
 # **1.** A mask is learned here with all weights of one seed. Learn one on a network half as wide: is a mask on fewer units worth less?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 narrow = networks.build("fc", digits.input_shape, width=0.5)
 kind = [("learned", "constant", "rescaled")]
 reached = {}

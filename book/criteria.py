@@ -583,7 +583,7 @@ page.show(
 #
 # **1.** Does a criterion need to know where a weight began? Rank by $\lvert w_f \rvert$ in *units of what its layer was drawn with*: is that another criterion?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # Within a layer a positive factor changes no order, and masks are made layer by layer: the same masks.
 same = all(
     torch.equal(
@@ -597,7 +597,7 @@ print("the same masks" if same else "other masks")
 # %% [markdown]
 # **2.** What do all criteria throw away? Count the weights of the first layer that neither `large_final` nor `movement` keeps.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 count = pruning.kept_count(before[0][0].numel(), share)
 kept_by = [
     pruning.prune(scores[name](before[0], dense.weights[0]), alive[0], count)

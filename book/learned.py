@@ -453,7 +453,7 @@ page.verdicts(
 #
 # **1.** Everything starts at a probability of one half. Does a mask that starts sparser end better?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 begun = torch.tensor([0.3, 0.5, 0.7])
 values = networks.initial_weights(small, [0] * len(begun))
 plain = torch.zeros(len(begun), dtype=torch.bool)
@@ -468,7 +468,7 @@ print(f"Best of the three: masks that begin with {begun[ends.argmax()]:.0%} of t
 # %% [markdown]
 # **2.** A sampled mask is noisy. Does the mask that keeps what is more likely kept than not do any better?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 masked = [value * mask for value, mask in zip(learner.values, learner.likely())]
 likely = supermasks.accuracy(small, masked, digits.test)
 sampled = learner.accuracy(digits.test)

@@ -446,7 +446,7 @@ print(f"{part.name}: about {part.effect:.0f} points over {part.seeds} seeds: {re
 #
 # How strict may "close to" be made before a verdict on digits turns? Find the margin at which signs-1 changes.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 known = {("signs", "fc"): records.read("signs-fc-tiny")}
 for share in (0.5, 0.25, 0.1, 0.05, 0.0):
     limits = dataclasses.replace(claims.THRESHOLDS, close=(share, 5.0))

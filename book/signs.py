@@ -484,7 +484,7 @@ print(
 # If the sign is what a ticket needs, a ticket with *all* its signs turned should do as badly as one with random signs. Or does a network not care, as long as
 # all turn together?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 first = networks.initial_weights(network, [0, 1, 2])
 alive = [torch.ones_like(w, dtype=torch.bool) for w in first]
 once = training.train(network, digits, first, alive, [0, 1, 2], settings)

@@ -361,7 +361,7 @@ print(
 #
 # **1.** A mask that keeps what changed its sign, `large_final_diff_sign`, should be of less use than one that keeps what did not. Is it?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 flipped = accuracy_under(lambda w_i, w_f: (-w_f * w_i.sign()).clamp(min=0), 0.1)
 kept = accuracy_under(scores["large_final_same_sign"], 0.1)
 # One in ten is right by chance; with the same share of weights, those that kept their sign do more.
@@ -373,7 +373,7 @@ print(
 # %% [markdown]
 # **2.** Does it matter that each *layer* keeps its own share? Let all layers compete for places instead.
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 # One ranking of all weights of a seed: large layers with small weights then lose most of theirs.
 ranked = [scores[SAME_SIGN](w_i, w_f) for w_i, w_f in zip(initial, dense.weights)]
 flat = torch.cat([score.flatten(1) for score in ranked], 1)

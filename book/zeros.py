@@ -611,7 +611,7 @@ print(
 #
 # Set pruned weights neither to zero nor to $w_i$, but to what training made of them, $w_f$, and freeze them there. Is that better than zero?
 
-# %% tags=["hide-cell"]
+# %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 seeds, net = [0, 1, 2], networks.build("fc", digits.input_shape)
 before = networks.initial_weights(net, seeds)
 everything = [torch.ones_like(w, dtype=torch.bool) for w in before]
