@@ -91,3 +91,18 @@ def test_every_public_function_has_an_example_and_the_papers_section(module: str
     ]
     assert unplaced == []
     assert f".. automodule:: dltlib.{module}\n" in _page()
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_the_page_can_be_made_of_the_docstrings(module: str) -> None:
+    """In a second, where the build of the site, which refuses warnings too, takes minutes."""
+    from docutils.core import publish_doctree
+
+    content = [("", importlib.import_module(f"dltlib.{module}")), *_functions(f"dltlib.{module}")]
+    for name, value in content:
+        text = inspect.cleandoc(value.__doc__ or "")
+        publish_doctree(
+            f".. default-role:: code\n\n{text}",
+            source_path=f"{module}.{name}",
+            settings_overrides={"halt_level": 2, "report_level": 2},
+        )
