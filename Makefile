@@ -17,7 +17,7 @@ NOTEBOOKS = $(wildcard book/*.ipynb)
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install book stale test lint format unit nbval lab lock logo screenshot address binder release clean
+.PHONY: help install book stale test lint format unit nbval lab lock logo screenshot address binder pdf release clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -71,6 +71,9 @@ address: ## say where the public repository is: make address URL=https://github.
 
 binder: ## install what Binder would, in a throw-away environment, and import what the chapters do
 	$(PYTHON) tools/try_binder.py
+
+pdf: $(INSTALLED) ## print the whole book as one PDF and link it from the site (needs Chromium)
+	$(BIN)/python tools/make_pdf.py
 
 release: $(INSTALLED) ## gather wheel, site and notes of a release: make release TAG=v0.1.0
 	$(BIN)/python tools/release.py $(TAG)

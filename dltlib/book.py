@@ -65,6 +65,11 @@ def chapters(root: Path | None = None) -> list[str]:
     return [Path(page).stem for page in _pages(_root(root)) if page.endswith(".ipynb")]
 
 
+def pages(root: Path | None = None) -> list[str]:
+    """Names of all pages, with code or without, in the order of ``_toc.yml``."""
+    return [Path(page).stem for page in _pages(_root(root))]
+
+
 def fingerprint(name: str, root: Path | None = None) -> Fingerprint:
     """Hashes of all that the outputs of chapter `name` depend on."""
     root = _root(root)
@@ -565,13 +570,12 @@ def _add_data(root: Path, site: Path) -> None:
     """Copy the data of interactive pages into the site, made anew where their inputs changed."""
     from dltlib import interactive
 
-    pages = [Path(page).stem for page in _pages(root)]
     folder, stamp = root / "_build" / "interactive", root / "_build" / "interactive.json"
-    state = json.dumps({"pages": pages, **_hashes(root, _data_inputs(root))}, indent=1)
+    state = json.dumps({"pages": pages(root), **_hashes(root, _data_inputs(root))}, indent=1)
     if not stamp.exists() or not folder.exists() or _text(stamp) != state:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        interactive.write(pages, root / "book" / "records", folder)
+        interactive.write(pages(root), root / "book" / "records", folder)
         stamp.write_text(state, encoding="utf-8")
     shutil.copytree(folder, site, dirs_exist_ok=True)
 

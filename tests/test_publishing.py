@@ -132,7 +132,11 @@ def test_pages_publish_the_strictly_built_site() -> None:
     build, deploy = (_workflow("pages")["jobs"][name] for name in ("build", "deploy"))
     (upload,) = [step for step in build["steps"] if "upload-pages" in step.get("uses", "")]
     assert ROOT / upload["with"]["path"] == paths.site()
-    assert [step["run"] for step in build["steps"] if "run" in step] == ["make stale", "make book"]
+    assert [step["run"] for step in build["steps"] if "run" in step] == [
+        "make stale",
+        "make book",
+        "make pdf",
+    ]
     assert {"-n", "-W"} <= set(book._BUILD_FLAGS)
     assert deploy["needs"] == "build"
     assert deploy["permissions"] == {"pages": "write", "id-token": "write"}
