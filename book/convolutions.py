@@ -105,10 +105,10 @@ page.answer(
     f"({TITLES[top_network]}, chance 10 %), where the same network trained reaches "
     f"{100 * trained[top_network].mean:.1f} %. "
     f"The paper's best masks reach {min(of_paper):.0f} to {max(of_paper):.0f} % on networks of full size.",
-    number="These records are small: "
+    number="The records: "
     + listed(map(reduced, conv_learned.values()))
     + (
-        "; they decide none of the paper's claims."
+        "; they decide none of the paper's claims yet."
         if not decided
         else f"; of {sum(map(len, judged.values()))} verdicts they decide {len(decided)}."
     ),

@@ -542,13 +542,18 @@ page.glue(
         ending(other) for other in others if other.plan["network"].startswith("conv")
     )
     or "there is none yet",
-    zeros_conv_collapsed=", ".join(collapsed) or "none",
+    zeros_conv_collapsed=(
+        ", ".join(collapsed) + ". variant_1 treats pruned weights just as variant_2 does; what "
+        "variant_2 adds is to start kept weights from zero, and what move_to_zero adds is to prune them "
+        "without regard to size. Why that should hurt a convolution, no record here tells"
+        if collapsed
+        else "none"
+    ),
 )
 
 # %% [markdown]
 # On convolutions not all arms fare as they do on FC. In the last round (chance is 10 %) they end at: {glue:text}`zeros_conv_ends`. More than five points below
-# `zero` in the same round lie: {glue:text}`zeros_conv_collapsed`. `variant_1` treats pruned weights just as `variant_2` does; what `variant_2` adds is to start kept
-# weights from zero, and what `move_to_zero` adds is to prune them without regard to size. Why that should hurt a convolution, no record here tells.
+# `zero` in the same round lie: {glue:text}`zeros_conv_collapsed`.
 
 # %% [markdown]
 # ## Try it
