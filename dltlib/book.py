@@ -213,7 +213,7 @@ def _name_cells(notebook: Any) -> None:
 # Modules that decide no output of a chapter; it may depend on any other.
 _APART = (
     "book", "cli", "cluster", "elsewhere", "executions", "forecast", "landing", "progress",
-    "verification",
+    "sharing", "verification",
 )  # fmt: skip
 
 
@@ -606,7 +606,7 @@ def _site_inputs(root: Path) -> dict[str, str]:
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
     renderer = [
         Path(__file__).with_name(name)
-        for name in ("page.py", "elsewhere.py", "executions.py", "landing.py")
+        for name in ("page.py", "elsewhere.py", "executions.py", "landing.py", "sharing.py")
     ]
     inputs = _hashes(root, [*pages, *around, *static, *renderer, *_data_inputs(root)])
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
