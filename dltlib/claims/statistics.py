@@ -117,6 +117,9 @@ def rank_correlation(
 
     With the standard error of Bonett and Wright (2000); it is wide for few points, and holds where
     these are a sample of those that might have been ranked. Fewer than five points have none.
+
+    >>> round(claims.rank_correlation([1.0, 2.0, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0]).mean, 2)
+    0.8
     """
     from scipy import stats
 
