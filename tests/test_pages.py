@@ -208,10 +208,10 @@ def _faults(page: Any, address: str, origin: str) -> list[str]:
         found.append(f"{rendered} of {formulas} formulas rendered")
     if page.locator("mjx-merror").count():
         found.append("a formula has an error in it")
-    # Every text of the article that is neither code nor a formula.
+    # Every text of the article that is neither code nor a formula, nor a row of question marks.
     text = page.evaluate(
         """() => { const article = document.querySelector('article') ?? document.body;
-                   const copy = article.cloneNode(true), coded = 'pre, code, .math, script, style';
+                   const copy = article.cloneNode(true), coded = 'pre, code, .math, script, style, .landing-tally';
                    copy.querySelectorAll(coded).forEach(element => element.remove());
                    return copy.textContent; }"""
     )
