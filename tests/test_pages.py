@@ -211,7 +211,8 @@ def _faults(page: Any, address: str, origin: str) -> list[str]:
     # Every text of the article that is neither code nor a formula, nor a row of question marks.
     text = page.evaluate(
         """() => { const article = document.querySelector('article') ?? document.body;
-                   const copy = article.cloneNode(true), coded = 'pre, code, .math, script, style, .landing-tally';
+                   const coded = 'pre, code, .math, script, style, .landing-tally';
+                   const copy = article.cloneNode(true);
                    copy.querySelectorAll(coded).forEach(element => element.remove());
                    return copy.textContent; }"""
     )
