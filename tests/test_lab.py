@@ -163,7 +163,12 @@ def _read_to_the_end(page: Any) -> set[str]:
     deadline = time.monotonic() + 120
     while True:
         assert time.monotonic() < deadline, f"no end after {len(seen)} cells"
-        seen.update(page.locator(".jp-MarkdownCell:visible").all_inner_texts())
+        for _ in range(40):  # a cell comes as its source first, and is rendered a moment later
+            texts = page.locator(".jp-MarkdownCell:visible").all_inner_texts()
+            if not any(map(RAW.search, texts)):
+                break
+            page.wait_for_timeout(500)
+        seen.update(texts)
         top, last = notebook.evaluate(position)
         if top >= last - 1:
             return seen - {""}
