@@ -37,13 +37,7 @@ results = [
     claims.judge(name, {("signs", "fc"): record}, "fc")
     for name in ("signs-1", "signs-2", "signs-3")
 ]
-others = [
-    records.read(name)
-    for network in ("conv2", "conv4", "conv6")
-    if (name := records.largest("signs", network)) is not None
-]
-others = [records.read("signs-fc-tiny"), *others]
-others = [other for other in others if other.name != record.name]
+others = records.others("signs", record)
 print(f"record {record.name}; arms compared near {100 * at_density:g} % of weights left")
 
 # %% tags=["remove-input"]

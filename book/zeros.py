@@ -470,13 +470,7 @@ page.verdicts(
 # CIFAR-10, with fewer channels and images where the title says so. What is reduced shows what the experiment gives at that scale, no more.
 
 # %% tags=["remove-input"]
-others = [
-    records.read(name)
-    for network in ("conv2", "conv4", "conv6")
-    if (name := records.largest("zeros", network)) is not None
-]
-others = [records.read("zeros-fc-tiny"), *others]
-others = [other for other in others if other.name != record.name]
+others = records.others("zeros", record)
 if others:
     page.show(
         figures.accuracy_panels(

@@ -117,12 +117,7 @@ class Checkpoint:
         under another origin, lest two make one round."""
         if self._rested_by != len(self.origins):
             return None
-        prefix = "training/"
-        return {
-            name.removeprefix(prefix): value
-            for name, value in self._tensors.items()
-            if name.startswith(prefix)
-        } or None
+        return self._under("training/") or None
 
     def _write(self) -> None:
         now = monotonic()
@@ -130,7 +125,6 @@ class Checkpoint:
         self._since = now
         if self.path is None:
             return
-        tensors = self._tensors
         state = {
             "plan": self.plan_hash,
             "replicas": self.replicas,
@@ -142,7 +136,7 @@ class Checkpoint:
             "iterations": self.iterations,
             "rows": self.rows,
         }
-        replace_file(self.path, lambda temporary: _write(temporary, tensors, state))
+        replace_file(self.path, lambda temporary: _save_file(temporary, self._tensors, state))
 
     def layers(self, name: str, device: torch.device | str = "cpu") -> list[Tensor]:
         """The tensors saved under ``name``, layer by layer."""
@@ -159,7 +153,9 @@ class Checkpoint:
 
     def keepsakes(self) -> dict[str, Tensor]:
         """The small arrays that go into the record."""
-        prefix = "keepsake/"
+        return self._under("keepsake/")
+
+    def _under(self, prefix: str) -> dict[str, Tensor]:
         return {
             name.removeprefix(prefix): value
             for name, value in self._tensors.items()
@@ -201,7 +197,7 @@ def file_name(shard: Sequence[Replica]) -> str:
     return f"shard-{hashlib.sha256(text.encode()).hexdigest()[:8]}.safetensors"
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+def _save_file(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     try:
         safetensors.torch.save_file(dict(tensors), path, metadata={"state": json.dumps(state)})
     except safetensors.SafetensorError as error:  # it wraps the system's, e.g. of a full disk

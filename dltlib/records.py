@@ -160,6 +160,18 @@ def largest(
     return None
 
 
+def others(experiment: str, record: Record) -> list[Record]:
+    """Records of the experiment beside ``record``: on digits, and the largest of each convolutional
+    network that has one.
+
+    >>> [other.name for other in records.others("signs", records.read("signs-fc-cpu"))][0]
+    'signs-fc-tiny'
+    """
+    convolutional = [name for name, network in catalogue.NETWORKS.items() if network.channels]
+    found = [f"{experiment}-fc-tiny", *(largest(experiment, name) for name in convolutional)]
+    return [read(name) for name in found if name not in (None, record.name)]
+
+
 def read(name: str, directory: Path | None = None) -> Record:
     """The record ``EXPERIMENT-NETWORK-PRESET``.
 

@@ -427,24 +427,24 @@ class TorchStep:
 
     def state(self) -> dict[str, Tensor]:
         """See `Step`."""
-        state = {f"value/{index:03d}": value for index, value in enumerate(self.values)}
-        state |= {f"best value/{index:03d}": value for index, value in enumerate(self.best)}
-        for number, group in enumerate(self.groups):
-            state |= {f"adam/{number}/{i:03d}": moment for i, moment in enumerate(group.moments())}
-        return {name: value.detach().clone() for name, value in state.items()}
+        return {name: value.detach().clone() for name, value in self._parts()}
 
     def load(self, state: Mapping[str, Tensor], images: Images) -> None:
         """See `Step`."""
         with torch.no_grad():
-            for index, (value, best) in enumerate(zip(self.values, self.best, strict=True)):
-                value.copy_(state[f"value/{index:03d}"])
-                best.copy_(state[f"best value/{index:03d}"])
-            for number, group in enumerate(self.groups):
-                for index, (moment, start) in enumerate(
-                    zip(group.moments(), group.start, strict=True)
-                ):
-                    start.copy_(state[f"adam/{number}/{index:03d}"])
-                    moment.copy_(start)
+            for name, value in self._parts():
+                value.copy_(state[name])
+        for group in self.groups:
+            group.start = [moment.clone() for moment in group.moments()]
+
+    def _parts(self) -> Iterator[tuple[str, Tensor]]:
+        """What training changes, by name: the tensors themselves."""
+        for index, (value, best) in enumerate(zip(self.values, self.best, strict=True)):
+            yield f"value/{index:03d}", value
+            yield f"best value/{index:03d}", best
+        for number, group in enumerate(self.groups):
+            for index, moment in enumerate(group.moments()):
+                yield f"adam/{number}/{index:03d}", moment
 
     def _parameters(self) -> tuple[Weights, Biases]:
         layers = len(self.network.layers)

@@ -44,11 +44,11 @@ def case(name: str, dtype: torch.dtype = torch.float64) -> tuple:
     return network, reference.dataset(SHAPES[name]), weights, masks
 
 
-def trained(
+def outcome(
     name: str, device: torch.device, dtype: torch.dtype, settings: Settings
-) -> list[Tensor]:
+) -> training.Outcome:
     network, dataset, weights, masks = case(name, dtype)
-    outcome = training.train(
+    return training.train(
         network,
         dataset.to(device),
         [weight.to(device) for weight in weights],
@@ -56,7 +56,13 @@ def trained(
         [0, 0, 1],
         settings,
     )
-    return [value.cpu() for value in outcome.weights + outcome.biases]
+
+
+def trained(
+    name: str, device: torch.device, dtype: torch.dtype, settings: Settings
+) -> list[Tensor]:
+    found = outcome(name, device, dtype, settings)
+    return [value.cpu() for value in found.weights + found.biases]
 
 
 def differ(one: list[Tensor], other: list[Tensor]) -> float:
@@ -76,17 +82,9 @@ def test_tickets_are_those_of_the_kernel(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_frozen_weights_stay_bit_for_bit(name: str) -> None:
-    network, dataset, weights, masks = case(name, torch.float32)
-    settings = Settings(epochs=2, learning_rate=1e-3)
-    outcome = training.train(
-        network,
-        dataset.to(GPU),
-        [weight.to(GPU) for weight in weights],
-        [mask.to(GPU) for mask in masks],
-        [0, 0, 1],
-        settings,
-    )
-    for before, mask, after in zip(weights, masks, outcome.weights, strict=True):
+    *_, weights, masks = case(name, torch.float32)
+    found = outcome(name, GPU, torch.float32, Settings(epochs=2, learning_rate=1e-3))
+    for before, mask, after in zip(weights, masks, found.weights, strict=True):
         assert torch.equal(before[~mask], after.cpu()[~mask])
         assert not torch.equal(before[mask], after.cpu()[mask])
 

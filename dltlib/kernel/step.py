@@ -240,25 +240,23 @@ class KernelStep:
     def state(self) -> dict[str, Tensor]:
         """All that decides what comes next: of each replica values, moments and best values."""
         self._build(None)
-        state = {"steps": torch.tensor(self._steps)}
-        for replica, (net, best) in enumerate(zip(self._nets, self._best, strict=True)):
-            parts = (net.forward.values, net.momentum, net.variance, best)
-            names = ("values", "momentum", "variance", "best values")
-            state |= {
-                f"{name}/{replica:05d}": torch.from_numpy(part.copy())
-                for name, part in zip(names, parts, strict=True)
-            }
-        return state
+        state = {name: torch.from_numpy(part.copy()) for name, part in self._parts()}
+        return state | {"steps": torch.tensor(self._steps)}
 
     def load(self, state: Mapping[str, Tensor], images: UInt8[Tensor, "images *pixels"]) -> None:
         """Go on from a `state` of a step that was begun with the same arguments and images."""
         self._open(images)
         self._steps = int(state["steps"])
+        for name, part in self._parts():
+            part[:] = state[name].numpy()
+
+    def _parts(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What training changes, by name: the arrays themselves."""
         for replica, (net, best) in enumerate(zip(self._nets, self._best, strict=True)):
-            parts = (net.forward.values, net.momentum, net.variance, best)
-            names = ("values", "momentum", "variance", "best values")
-            for name, part in zip(names, parts, strict=True):
-                part[:] = state[f"{name}/{replica:05d}"].numpy()
+            yield f"values/{replica:05d}", net.forward.values
+            yield f"momentum/{replica:05d}", net.momentum
+            yield f"variance/{replica:05d}", net.variance
+            yield f"best values/{replica:05d}", best
 
     def _dense(self, replica: int) -> np.ndarray:
         return join(*([x[replica].numpy() for x in y] for y in (self._weights, self._biases)))
