@@ -132,6 +132,13 @@ MASK_SCALINGS = ("plain", "rescaled")  # without and with dynamic weight rescali
 LEARNED_SOURCES = ("learned", "learned_identity")  # of learned masks: see `supermasks`
 
 
+# Where the dense training stops that a mask is read from; the end comes on top.
+STOPS = (
+    *(f"accuracy={share}" for share in (0.25, 0.5, 0.75)),
+    *(f"epoch={epoch}" for epoch in (1, 2, 5, 15, 30)),
+)
+
+
 # --- experiments --------------------------------------------------------------------------------
 
 
@@ -174,6 +181,17 @@ for _experiment in (
         "masks by criterion on untrained weights (section 5)",
         "criterion_masks",
         _masks(*MASK_SOURCES),
+    ),
+    Experiment(
+        "training_time",
+        "masks by criterion of networks trained for longer and longer (not in the paper)",
+        "criterion_masks",
+        tuple(
+            f"{source}/{values}/plain{stop}"
+            for source in ("large_final", "large_final_same_sign")
+            for values in MASK_VALUES
+            for stop in (*(f"/{stop}" for stop in STOPS), "")
+        ),
     ),
     Experiment(
         "learned_supermasks",

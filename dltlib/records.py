@@ -45,6 +45,8 @@ COLUMNS: dict[str, str] = {
     "shrunk_share": "share of candidate weights that training had moved towards zero",
     "pruned_shrunk_share": "the same among the weights pruned to make this round's mask",
     "kept_flipped_share": "share of the weights kept then whose sign training had flipped",
+    "turned_share": "share of the weights trained in that round whose sign the training turned",
+    "stop_iteration": "in round 0: where the dense training stopped that the mask is read from",
     "probability_histogram": "share of weights whose mask probability falls in each 20th of [0, 1]",
 }
 KEY = ["arm", "seed", "round"]

@@ -696,3 +696,45 @@ def test_too_many_train_images_are_refused() -> None:
 
 def test_devices_are_described() -> None:
     assert "threads" in processor.describe(torch.device("cpu"))
+
+
+def test_a_mask_is_read_off_where_training_stopped() -> None:
+    stops = ("accuracy=0.15", "epoch=2", "epoch=9", "accuracy=0.999")
+    arms = tuple(f"large_final/initial/plain/{stop}" for stop in stops)
+    some = small(
+        "supermasks", arms=(*arms, "large_final"), epochs=4, rounds=1, train_images=1_200, width=0.3
+    )
+    table = runs.table(some).set_index(["arm", "seed", "round"]).sort_index()
+    network, data = experiments.build_network(some), experiments.load_dataset(some)
+    length = training.iterations_per_epoch(data, some.settings())
+    for seed in range(some.seeds):
+        stopped = [table.loc[(arm, seed, 0), "stop_iteration"] for arm in arms]
+        assert 1 <= stopped[0] < length
+        assert stopped[1:] == [2 * length, 4 * length, 4 * length]
+        for arm, at in zip(arms, map(int, stopped), strict=True):
+            # A training of its own that is as long, plainly stopped, gives the same mask.
+            weights, settings = networks.initial_weights(network, [seed]), some.settings()
+            full = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
+            outcome = training.train(
+                network, data, weights, full, [seed], settings, snapshots={at} - {4 * length}
+            )
+            final = outcome.snapshots.get(at, outcome.weights)
+            masked = [
+                w_i * pruning.prune(w_f.abs(), whole, pruning.kept_count(w_i[0].numel(), keep))
+                for w_i, w_f, whole, layer in zip(weights, final, full, network.layers, strict=True)
+                for keep in [some.keep_fraction(layer.role, 1)]
+            ]
+            expected = supermasks.accuracy(network, masked, data.test).item()
+            assert table.loc[(arm, seed, 1), "test_accuracy"] == pytest.approx(expected, abs=1e-9)
+            if at < length:  # and that is the first iteration at which it is as accurate
+                looks = training.train(
+                    network, data, weights, full, [seed],
+                    dataclasses.replace(settings, epochs=1, evaluate_every=1),
+                ).history[:, 0]  # fmt: skip
+                assert looks[at - 1] >= 0.15 > max(looks[: at - 1].tolist(), default=0)
+
+
+@pytest.mark.parametrize("stop", ["epoch=0", "epoch=half", "accuracy=1", "accuracy=", "5"])
+def test_a_stop_that_is_none_is_refused(stop: str) -> None:
+    with pytest.raises(UserError, match="no place to stop a training: write epoch=5"):
+        small("supermasks", arms=(f"large_final/initial/plain/{stop}",))

@@ -51,6 +51,7 @@ from dltlib.figures.masks import (
     SCALING_NAMES,
     VALUE_NAMES,
     best_masks,
+    by_training_time,
     epoch_curves,
     layer_densities,
     layer_density_curves,
@@ -59,6 +60,7 @@ from dltlib.figures.masks import (
     pixel_shares,
     probability_histogram,
     probability_panels,
+    training_time_curves,
     untouched_pixels,
     variant_name,
 )

@@ -82,6 +82,71 @@ def mask_curves(
     return figure
 
 
+def by_training_time(table: pd.DataFrame, iterations: int) -> pd.DataFrame:
+    """The best mask of each kind and seed, by how long the network that it is from was trained.
+
+    ``table`` is the experiment training_time's, ``iterations`` those of a whole training. Columns
+    kind (source/values/scaling), stop, seed, iterations (until the stop), test_accuracy.
+    """
+    best = claims.best_masks(table[table["arm"] != "trained"]).set_index(["arm", "seed"])
+    stopped = table[table["round"] == 0].set_index(["arm", "seed"])["stop_iteration"]
+    known = best.assign(iterations=stopped.fillna(iterations)).reset_index()
+    parts = known["arm"].str.split("/")
+    known = known.assign(kind=parts.str[:3].str.join("/"), stop=parts.str[3].fillna("end"))
+    return known[["kind", "stop", "seed", "iterations", "test_accuracy"]]
+
+
+@look
+def training_time_curves(
+    table: pd.DataFrame, iterations: int, epoch_length: int, paper: Mapping[str, float]
+) -> Figure:
+    """Test accuracy of masks by criterion against the training of the network they are read from.
+
+    A panel for w_i, one for signed constants. ``table`` and ``iterations`` as in
+    `by_training_time`; ``epoch_length`` is in iterations, too. Mean and 95 % interval over the
+    seeds, at the mean iteration of each stop; log scale. ``paper`` gives the paper's accuracy in
+    percent for some of the kinds, a cross at the whole training.
+    """
+    known = by_training_time(table, iterations)
+    known[["source", "values"]] = known["kind"].str.split("/", expand=True)[[0, 1]]
+    figure, axes = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True, squeeze=False)
+    numbers = []
+    for ax, (values, title) in zip(axes[:, 0], VALUE_NAMES.items(), strict=True):
+        for (source, kind), rows in known[known["values"] == values].groupby(["source", "kind"]):
+            by_stop = rows.groupby("stop", sort=False)
+            spread = by_stop["test_accuracy"].apply(lambda seeds: claims.interval(100 * seeds))
+            drawn = pd.DataFrame(
+                {
+                    "kind": kind,
+                    "epochs": by_stop["iterations"].mean() / epoch_length,
+                    "mean": spread.map(lambda one: one.mean),
+                    "low": spread.map(lambda one: max(one.low, 0)),
+                    "high": spread.map(lambda one: min(one.high, 100)),
+                }
+            ).sort_values("epochs")
+            color, dashes = style(source)
+            (line,) = ax.plot("epochs", "mean", data=drawn, color=color, marker="o", label=source)
+            if dashes:
+                line.set_dashes(dashes)
+            draw_band(ax, drawn["epochs"], drawn["low"], drawn["high"], color)
+            if kind in paper:
+                ax.plot(drawn["epochs"].max(), paper[kind], "x", color=color, markersize=9)
+            numbers.append(drawn)
+        ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
+        ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        ticks = [tick for tick in (0.01, 0.1, 1, 2, 5, 15, 55) if low <= tick <= high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
+        ax.set_ylim(0, 102)
+        ax.set_title(f"over {title}", loc="left")
+        ax.set_ylabel("test accuracy (%)")
+    axes[-1, 0].set_xlabel("epochs of the training that the mask is read off")
+    name_lines(figure, axes, 3)
+    hand_over(figure, pd.concat(numbers).reset_index())
+    return figure
+
+
 @look
 def epoch_curves(
     tables: Mapping[str, pd.DataFrame],

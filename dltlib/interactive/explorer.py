@@ -33,6 +33,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "shrunk_share": ("Moved towards zero, of all candidates", "%"),
     "pruned_shrunk_share": ("Moved towards zero, of those pruned", "%"),
     "kept_flipped_share": ("Sign flipped, of those kept", "%"),
+    "turned_share": ("Sign turned by this round's training", "%"),
 }
 # Six digits are more than accuracies on ten thousand images have.
 _DIGITS = 6

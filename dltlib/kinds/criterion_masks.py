@@ -1,25 +1,69 @@
-"""Supermasks by criterion: masks of a trained network over its untrained weights (section 5)."""
+"""Supermasks by criterion: masks of a trained network over its untrained weights (section 5).
 
+A fourth part of an arm says where the training that the mask is read from stops: ``epoch=5`` after
+so many epochs, ``accuracy=0.5`` once so many validation images are right. A training that does not
+get there, or that no arm stops, goes on to its end.
+"""
+
+import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from dltlib import criteria, networks, parallel, pruning, supermasks, training
+from dltlib import catalogue, criteria, networks, parallel, pruning, supermasks, training
 from dltlib.catalogue import Architecture
+from dltlib.errors import UserError
 from dltlib.history import Masks, Past, Weights
 from dltlib.kinds import masks as mask_arms
 from dltlib.kinds import rows, tickets
 from dltlib.kinds.kind import KINDS, Kind, Shard
-from dltlib.kinds.masks import MaskArm
 from dltlib.plans import Plan, Replica
 
+GRAMMAR = f"{mask_arms.GRAMMAR}/stop"
+END = "end"
 
-def parse(text: str) -> MaskArm:
-    """A `MaskArm` whose source is a criterion."""
-    return mask_arms.parse(text, criteria.CRITERIA.find)
+
+class CriterionMask(NamedTuple):
+    """A mask by criterion, written ``source/values/scaling`` and, unless it is `END`, ``/stop``."""
+
+    source: str
+    values: str = "initial"
+    scaling: str = "plain"
+    stop: str = END
+
+    def __str__(self) -> str:
+        return "/".join(self[:3] if self.stop == END else self)
+
+
+def parse(text: str) -> CriterionMask:
+    """A `CriterionMask` from ``criterion[/values[/scaling[/stop]]]``."""
+    parts = text.split("/")
+    mask = mask_arms.parse("/".join(parts[:3]), criteria.CRITERIA.find)
+    arm = CriterionMask(*mask, *parts[3:4])
+    if len(parts) > 4:
+        raise UserError(f"a supermask by criterion is {GRAMMAR}, not {text!r}")
+    stop_of(arm.stop)
+    return arm
+
+
+def stop_of(text: str) -> tuple[int | None, float | None]:
+    """After how many epochs, or at which validation accuracy, training stops; both None at its end.
+
+    Raises `UserError` for anything else.
+    """
+    name, _, number = text.partition("=")
+    if text == END:
+        return None, None
+    if name == "epoch" and number.isdecimal() and int(number) > 0:
+        return int(number), None
+    if name == "accuracy" and number.replace(".", "", 1).isdecimal() and 0 < float(number) < 1:
+        return None, float(number)
+    raise UserError(
+        f"{text!r} is no place to stop a training: write epoch=5, accuracy=0.5 or {END}"
+    )
 
 
 def preset(network: Architecture, name: str) -> dict[str, Any]:
@@ -33,7 +77,10 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
 def iterations(plan: Plan, training: int, images: int) -> int:
     """A dense training a seed, and masks that are tested at what that costs."""
     tests = plan.seeds * len(plan.arms) * (plan.rounds + 1)
-    return plan.seeds * training + tests * _cost_of_a_test(plan, images)
+    looking = 0
+    if any(stop_of(parse(arm).stop)[1] for arm in plan.arms):
+        looking = training // plan.epochs * _cost_of_a_look(plan)
+    return plan.seeds * (training + looking) + tests * _cost_of_a_test(plan, images)
 
 
 def _cost_of_a_test(plan: Plan, images: int) -> int:
@@ -41,11 +88,17 @@ def _cost_of_a_test(plan: Plan, images: int) -> int:
     return max(1, round(images / (3 * plan.batch_size)))
 
 
+def _cost_of_a_look(plan: Plan) -> int:
+    """An iteration, and a test on the validation images."""
+    return 1 + _cost_of_a_test(plan, catalogue.DATASETS[plan.dataset].validation)
+
+
 def run(shard: Shard) -> Iterator[None]:
     """Train dense once a seed, then prune w_i in one shot at every keep fraction, a round each,
     and test the untrained networks."""
     plan, network, checkpoint = shard.plan, shard.network, shard.checkpoint
     seeds = sorted(set(shard.seeds))
+    last = plan.epochs * training.iterations_per_epoch(shard.dataset, plan.settings())
     dense = networks.initial_weights(network, seeds, shard.device)
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
     images = len(shard.dataset.validation) + len(shard.dataset.test)
@@ -54,25 +107,76 @@ def run(shard: Shard) -> Iterator[None]:
     def gradient() -> Weights:
         return training.loss_gradient(network, dense, shard.dataset.train)
 
-    by_source: dict[str, list[Replica]] = {}
+    # Masks of one criterion, read off where training stopped, are made once for all their arms.
+    made_from: dict[tuple[str, str], list[Replica]] = {}
     for replica in shard.replicas:
-        by_source.setdefault(parse(replica.arm).source, []).append(replica)
-    final = checkpoint.layers("final", shard.device)
+        arm = parse(replica.arm)
+        made_from.setdefault((arm.source, arm.stop), []).append(replica)
+    stops = sorted({stop for _, stop in made_from})
+    final = {stop: checkpoint.layers(f"final/{stop}", shard.device) for stop in stops}
     for round_ in range(checkpoint.round + 1, plan.rounds + 1):
         found: list[rows.Row] = []
         if round_ == 0:
+            ends = _stopping_iterations(shard, seeds, dense, full, stops, last)
             outcome = training.train(
                 network, shard.dataset, dense, full, seeds, plan.settings(), shard.in_round(0),
+                snapshots={at for of_seeds in ends.values() for at in of_seeds} - {last},
                 rest=checkpoint.rest, resume=checkpoint.training(),
             )  # fmt: skip
-            final = outcome.weights
+            final = {stop: _weights_at(outcome, ends[stop]) for stop in stops}
             found += rows.trained([Replica("trained", seed) for seed in seeds], 0, full, outcome)
-        past = Past(network, seeds, round_, dense, final, full, gradient)
-        for source, replicas in sorted(by_source.items()):
-            found += _tested(shard, past, _masks(plan, source, past), replicas)
+        for (source, stop), replicas in sorted(made_from.items()):
+            past = Past(network, seeds, round_, dense, final[stop], full, gradient)
+            tested = _tested(shard, past, _masks(plan, source, past), replicas)
+            if round_ == 0 and stop != END:
+                for row in tested:
+                    row["stop_iteration"] = ends[stop][seeds.index(row["seed"])]
+            found += tested
             shard.progress(len(replicas) * _cost_of_a_test(plan, images), math.nan, round_)
-        checkpoint.save(round_, found, {"final": final}, {}, round_ == plan.rounds)
+        layers = {f"final/{stop}": weights for stop, weights in final.items()}
+        checkpoint.save(round_, found, layers, {}, round_ == plan.rounds)
         yield
+
+
+def _stopping_iterations(
+    shard: Shard,
+    seeds: Sequence[int],
+    dense: Weights,
+    full: Masks,
+    stops: Collection[str],
+    last: int,
+) -> dict[str, list[int]]:
+    """Where training stops, for each stop and seed; ``last`` where it does not get there.
+
+    An accuracy is looked for after every iteration of the first epoch, which is trained twice.
+    """
+    parts = {stop: stop_of(stop) for stop in stops}
+    length = last // shard.plan.epochs
+    ends = {
+        stop: [min(last, epoch * length) if epoch else last] * len(seeds)
+        for stop, (epoch, _) in parts.items()
+    }
+    wanted = {stop: accuracy for stop, (_, accuracy) in parts.items() if accuracy}
+    if wanted:
+        looks = training.train(
+            shard.network, shard.dataset, dense, full, seeds,
+            dataclasses.replace(shard.plan.settings(), epochs=1, evaluate_every=1),
+            lambda done, mean: shard.progress(done * _cost_of_a_look(shard.plan), mean, 0),
+        ).history  # fmt: skip
+        for stop, accuracy in wanted.items():
+            for index, reached in enumerate((looks >= accuracy).T):
+                if reached.any() and last > length:  # of the last epoch no weights are kept
+                    ends[stop][index] = 1 + int(reached.int().argmax())
+    return ends
+
+
+def _weights_at(outcome: training.Outcome, ends: Sequence[int]) -> Weights:
+    """Every seed's weights where its training stopped."""
+    stopped = [outcome.snapshots.get(at, outcome.weights) for at in ends]
+    return [
+        torch.stack([weights[layer][seed] for seed, weights in enumerate(stopped)])
+        for layer in range(len(outcome.weights))
+    ]
 
 
 def _masks(plan: Plan, source: str, past: Past) -> Masks:
@@ -130,4 +234,4 @@ def _tested(shard: Shard, past: Past, masks: Masks, replicas: Sequence[Replica])
     return found
 
 
-KINDS.add(Kind("criterion_masks", mask_arms.GRAMMAR, parse, preset, iterations, run))
+KINDS.add(Kind("criterion_masks", GRAMMAR, parse, preset, iterations, run))

@@ -127,6 +127,7 @@ def run(shard: Shard) -> Iterator[None]:
             final = [weight[network_of] for weight in outcome.weights]
             masks = [mask[network_of] for mask in full]
             found = rows.trained(shard.replicas, 0, masks, outcome, network_of.tolist())
+            start, facts = initial, {}
             keepsakes = _weight_sample(network, dense, outcome.weights, unique)
         else:
             past = Past(
@@ -148,9 +149,10 @@ def run(shard: Shard) -> Iterator[None]:
             )  # fmt: skip
             final, snapshots = outcome.weights, dict(past.snapshots)
             found = rows.trained(shard.replicas, round_, masks, outcome)
-            for index, row in enumerate(found):
-                row.update({name: values[index] for name, values in facts.items()})
             keepsakes = {}
+        facts |= {"turned_share": _share(_flipped(start, final), masks)}
+        for index, row in enumerate(found):
+            row.update({name: values[index] for name, values in facts.items()})
         layers = {"mask": masks, "final": final}
         layers |= {f"at/{at}": weights for at, weights in snapshots.items()}
         under_way = None
@@ -198,24 +200,30 @@ def start_weights(arms: Sequence[Arm], past: Past, masks: Masks) -> Weights:
 
 def _pruning_facts(past: Past, masks: Masks) -> dict[str, list[float]]:
     """What training had done to the weights that were then pruned or kept (zeros-4)."""
-
-    def count(layers: Sequence[Tensor]) -> Tensor:
-        return torch.stack([layer.flatten(1).sum(1) for layer in layers]).sum(0).double()
-
-    pairs = list(zip(past.initial, past.final, strict=True))
+    pairs = zip(past.initial, past.final, strict=True)
     shrunk = [actions.moved_towards_zero(w_i, w_f) for w_i, w_f in pairs]
-    flipped = [torch.signbit(w_i) != torch.signbit(w_f) for w_i, w_f in pairs]
     pruned = [before & ~after for before, after in zip(past.masks, masks, strict=True)]
-
-    def share(having: Masks, among: Masks) -> list[float]:
-        both = [left & right for left, right in zip(having, among, strict=True)]
-        return (count(both) / count(among)).tolist()
-
     return {
-        "shrunk_share": share(shrunk, past.masks),
-        "pruned_shrunk_share": share(shrunk, pruned),
-        "kept_flipped_share": share(flipped, masks),
+        "shrunk_share": _share(shrunk, past.masks),
+        "pruned_shrunk_share": _share(shrunk, pruned),
+        "kept_flipped_share": _share(_flipped(past.initial, past.final), masks),
     }
+
+
+def _flipped(before: Weights, after: Weights) -> Masks:
+    """Which weights have another sign than before."""
+    pairs = zip(before, after, strict=True)
+    return [torch.signbit(old) != torch.signbit(new) for old, new in pairs]
+
+
+def _share(having: Masks, among: Masks) -> list[float]:
+    """Of each replica's weights ``among``, over all layers, how many are in ``having``, too."""
+
+    def count(masks: Masks) -> Tensor:
+        return torch.stack([mask.flatten(1).sum(1) for mask in masks]).sum(0).double()
+
+    both = [left & right for left, right in zip(having, among, strict=True)]
+    return (count(both) / count(among)).tolist()
 
 
 SAMPLE = 2_000  # weights of each layer that a record keeps for scatter plots
