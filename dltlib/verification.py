@@ -87,7 +87,8 @@ def verify(
     held = records.as_table(
         [row for row in record.rows_of(replicas) if row["round"] <= checkpoint.round]
     )
-    held = held[list(again.columns)]
+    measured = [column for column in again.columns if column in held]  # older ones measured less
+    again, held = again[measured], held[measured]
     both = again.merge(held, on=records.KEY, suffixes=("", "_held"))
     apart = (both["test_accuracy"] - both["test_accuracy_held"]).abs()
     return Verdict(

@@ -103,6 +103,33 @@ def test_mask_curves_plot_mean_test_accuracy_in_percent(criterion_table):
     assert line(upper, "chance").get_ydata()[0] == 10
 
 
+def test_masks_by_training_time_stand_where_their_training_stopped(criterion_table):
+    early = criterion_table[criterion_table["arm"] == W_I].assign(
+        arm=f"{W_I}/epoch=1", test_accuracy=lambda rows: rows["test_accuracy"] + 0.3
+    )
+    first = early["round"] == 0
+    early["stop_iteration"] = np.where(first, 100.0 + 20 * early["seed"], np.nan)
+    table = pd.concat([criterion_table, early])
+    known = figures.by_training_time(table, 5_000).set_index(["kind", "stop", "seed"])
+    assert known["iterations"].to_dict() == {
+        (W_I, "epoch=1", 0): 100,
+        (W_I, "epoch=1", 1): 120,
+        (W_I, "end", 0): 5_000,
+        (W_I, "end", 1): 5_000,
+        (CONSTANT, "end", 0): 5_000,
+        (CONSTANT, "end", 1): 5_000,
+    }
+    assert known["test_accuracy"].to_dict()[W_I, "epoch=1", 1] == pytest.approx(0.1 + 0.01 + 0.3)
+    figure = figures.training_time_curves(table, 5_000, 50, {W_I: 44.0})
+    initial, constant = figure.axes
+    drawn = line(initial, "large_final")
+    assert drawn.get_xdata() == pytest.approx([2.2, 100])  # epochs, the mean of the seeds' stops
+    assert drawn.get_ydata() == pytest.approx([45.5, 15.5])
+    assert line(constant, "large_final").get_xdata() == pytest.approx([100])
+    crosses = [one for one in initial.get_lines() if one.get_marker() == "x"]
+    assert [one.get_xydata().tolist() for one in crosses] == [[[100.0, 44.0]]]
+
+
 def test_epoch_curves_plot_mean_accuracy_over_epochs(learned_table):
     trained = claims.Interval(0.98, 0.97, 0.99)
     figure = figures.epoch_curves(

@@ -45,6 +45,13 @@ def test_a_sound_record_is_identical(sound: Record) -> None:
     assert "to the last bit" in verdict.describe()
 
 
+def test_an_older_record_that_measured_less_is_held_to_what_it_has(sound: Record) -> None:
+    older = dataclasses.replace(sound, table=sound.table.drop(columns="turned_share"))
+    assert verified(older).identical
+    wrong = changed(older, 2**-50)
+    assert not verified(wrong).identical
+
+
 def test_on_a_like_processor_one_last_bit_is_too_much(sound: Record) -> None:
     verdict = verified(changed(sound, 2**-50, round_=2))
     assert verdict.alike
