@@ -115,6 +115,9 @@ page.answer(
     results=decided,
 )
 
+# %% tags=["remove-input", "margin"]
+page.basis(*conv_criterion.values(), *conv_learned.values())
+
 # %% [markdown]
 # The paper's other three networks classify CIFAR-10. It is the same two ways to a mask as on FC, by criterion ({doc}`supermasks`) and learned ({doc}`learned`).
 #

@@ -98,6 +98,9 @@ page.answer(
     results=results,
 )
 
+# %% tags=["remove-input", "margin"]
+page.basis(record)
+
 # %% [markdown]
 # The lottery ticket of Frankle and Carbin {cite:p}`frankle2019lottery` keeps the weights that training left largest. Is that the right choice, or
 # just a choice? Zhou, Lan, Liu and Yosinski {cite:p}`zhou2019deconstructing` held everything else fixed and tried nine {term}`mask criteria <mask criterion>`.

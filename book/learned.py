@@ -65,6 +65,9 @@ page.answer(
     results=results,
 )
 
+# %% tags=["remove-input", "margin"]
+page.basis(learned)
+
 # %% [markdown]
 # In the last chapter a trained network chose the mask ({doc}`supermasks`). Now the network is never trained at all, not even
 # for its scores. Every weight gets a real number $m$, and is kept with

@@ -60,6 +60,9 @@ page.answer(
     results=results,
 )
 
+# %% tags=["remove-input", "margin"]
+page.basis(record)
+
 # %% [markdown]
 # A lottery ticket is two things at once: a choice of weights, and the values that they start from.
 # The recipe rewinds the chosen weights to $w_i$, the very values they were drawn as, and

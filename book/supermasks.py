@@ -71,6 +71,9 @@ page.answer(
     results=results,
 )
 
+# %% tags=["remove-input", "margin"]
+page.basis(record)
+
 # %% [markdown]
 # So far a mask decided which weights a network may train. Here nothing is trained *but* the choice of the mask. Take
 # a network with its weights as they were drawn: it names the right digit one time in ten, by

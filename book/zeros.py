@@ -80,6 +80,9 @@ page.answer(
     results=results,
 )
 
+# %% tags=["remove-input", "margin"]
+page.basis(record, criteria_record)
+
 # %% [markdown]
 # To prune a weight is to set it to zero. That seems to need no reason, and yet it does two things: the weight is no
 # longer trained, and it takes one particular value. A pruned weight could as well stop where it is. If

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from dltlib.claims import Result
+    from dltlib.records import Record
 
 DOTS_PER_INCH = 144
 """Resolution of figures: one and a half times a screen's, so that phones show them crisp."""
@@ -205,6 +206,46 @@ def answer(*, question: str, answer: str, number: str, results: "Sequence[Result
         },
         raw=True,
     )
+
+
+def basis(*records: "Record") -> None:
+    """Show in the margin what the numbers of a chapter rest on: each record's scale beside the
+    paper's.
+
+    For a cell with the tag ``margin``, so that it stands beside the text and not in its way.
+    """
+    from IPython.display import display
+
+    lines = [_beside_the_paper(record) for record in records]
+    title = "What this rests on"
+    body = "".join(f"<p>{_coded(line)}</p>" for line in lines)
+    display(
+        {
+            "text/html": f'<div class="basis"><p><strong>{title}</strong></p>{body}</div>',
+            "text/plain": "\n".join((title, *lines)),
+        },
+        raw=True,
+    )
+
+
+def _beside_the_paper(record: "Record") -> str:
+    """A record's scale in a line: what is as in the paper, and what is less."""
+    from dltlib import catalogue, experiments
+
+    plan = record.plan
+    paper = experiments.plan(plan["experiment"], plan["network"], "paper")
+    told = [f"{plan['seeds']} seed{'s' * (plan['seeds'] != 1)}"]
+    if plan["width"] != 1:
+        told.append(f"{plan['width']:g} of the width")
+    facts = catalogue.DATASETS[plan["dataset"]]
+    if plan["train_images"] is not None:
+        told.append(f"{plan['train_images']:,} of {facts.train:,} training images")
+    for name, whole in (("epochs", paper.epochs), ("rounds", paper.rounds)):
+        if whole:  # learned masks have no rounds
+            of = "" if plan[name] >= whole else f" of the paper's {whole:,}"
+            told.append(f"{plan[name]:,}{of} {name}")
+    network = catalogue.NETWORKS[plan["network"]].title
+    return f"`{record.name}`: {network} on {facts.title}, {', '.join(told)}."
 
 
 def plane(*, criterion: str, other: str) -> None:

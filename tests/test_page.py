@@ -7,7 +7,7 @@ import pandas
 import pytest
 from docutils import nodes
 
-from dltlib import claims, page, terms
+from dltlib import claims, page, paths, records, terms
 from dltlib.claims import REPRODUCED
 
 
@@ -50,6 +50,22 @@ def test_a_box_has_question_answer_number_and_verdict_with_its_link(
 def test_a_box_without_verdicts_has_no_empty_line(shown: list[dict[str, Any]]) -> None:
     page.answer(question="Why?", answer="So.", number="1", results=[])
     assert "<p></p>" not in shown[0]["text/html"]
+
+
+def test_what_numbers_rest_on_names_what_is_less_than_the_papers(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLTLIB_RECORDS", str(paths.book() / "records"))
+    page.basis(*(records.read(name) for name in ("supermasks-fc-paper", "criteria-conv2-cpu")))
+    page.basis(records.read("learned_supermasks-fc-cpu"))
+    assert shown[0]["text/plain"].splitlines()[1:] == [
+        "`supermasks-fc-paper`: FC on MNIST, 5 seeds, 55 epochs, 24 rounds.",
+        "`criteria-conv2-cpu`: Conv2 on CIFAR-10, 3 seeds, 0.125 of the width, 3,000 of 45,000 "
+        "training images, 8 of the paper's 27 epochs, 4 of the paper's 24 rounds.",
+    ]
+    (line,) = shown[1]["text/plain"].splitlines()[1:]
+    assert line.endswith("of the paper's 2,000 epochs.")  # masks are learned without rounds
+    assert "<code>learned_supermasks-fc-cpu</code>" in shown[1]["text/html"]
 
 
 def test_a_fold_can_be_linked_to_and_holds_what_it_was_given(shown: list[dict[str, Any]]) -> None:
