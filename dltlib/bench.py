@@ -17,7 +17,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -58,9 +57,11 @@ from dltlib.settings import Settings
 ROUNDS = (0, 4, 7, 10, 15, 21)  # densities 1, 0.41, 0.21, 0.11, 0.04 and 0.01
 MORE_ROUNDS = (2, 24)  # for the cost of a whole experiment of `LAST_ROUND` rounds
 LAST_ROUND = 24
+CONV_ROUNDS = (0, 10, 21)  # of Conv4 and Conv6; Conv2 has all of the above
 # The programme to be done in a night: every arm of criteria, signs and zeros.
 SEEDS, EPOCHS = 5, 30
-LIT = 0.191  # MNIST's share of pixels that are not black
+# Shares of pixels that are not black.
+LIT = {"mnist": 0.191, "cifar10": 0.995}
 BYTES_PER_WEIGHT = 24  # Adam reads and writes a weight and its two moments, four bytes each
 
 
@@ -76,6 +77,9 @@ class Size:
     seeds: int = 5
     widths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0)
     conv_widths: tuple[float, ...] = (0.25, 1.0)
+    conv_rounds: tuple[int, ...] = CONV_ROUNDS
+    conv_repetitions: int = 5
+    conv_images: int = 1_200
     peak_side: int = 2048  # of the matrices
     peak_floats: int = 1 << 25
     slice_rounds: int = LAST_ROUND
@@ -92,6 +96,9 @@ QUICK = Size(
     seeds=2,
     widths=(0.25,),
     conv_widths=(1 / 16,),
+    conv_rounds=(0, 10),
+    conv_repetitions=2,
+    conv_images=120,
     peak_side=64,
     peak_floats=1 << 12,
     slice_rounds=1,
@@ -241,52 +248,6 @@ def _as_module(values: Tensor) -> Tensor:
     return values.T if values.ndim == 2 else values
 
 
-def spread_loops(loops: Sequence[Callable[[int], object]]) -> Callable[[int], object]:
-    """Loops of single networks side by side, each in one thread."""
-    return lambda iterations: parallel.spread(lambda loop: loop(iterations), loops)
-
-
-def grouped_loop(
-    network: Network,
-    weights: Weights,
-    settings: Settings,
-    split: Split,
-    seeds: Sequence[int],
-    memory_format: torch.memory_format,
-) -> Callable[[int], Weights]:
-    """All replicas in one operation: grouped convolutions, batched products, fused Adam."""
-    replicas, convolutions = len(seeds), len(network.channels)
-    biases = networks.initial_biases(network, replicas)
-    leaves = [value.clone().requires_grad_() for value in weights + biases]
-    weights, biases = leaves[: len(weights)], leaves[len(weights) :]
-    optimizer = torch.optim.Adam(leaves, lr=settings.learning_rate, fused=True)
-    following = batches(seeds, split.images, settings.batch_size)
-
-    def forward(images: Tensor) -> Tensor:
-        activity = images.transpose(0, 1).flatten(1, 2).contiguous(memory_format=memory_format)
-        for index in range(convolutions):
-            kernel = weights[index].flatten(0, 1).contiguous(memory_format=memory_format)
-            bias = biases[index].flatten()
-            activity = F.relu(F.conv2d(activity, kernel, bias, padding=1, groups=replicas))
-            if index % 2:
-                activity = F.max_pool2d(activity, 2)
-        activity = activity.reshape(len(activity), replicas, -1).transpose(0, 1)
-        for index in range(convolutions, len(weights)):
-            activity = activity if index == convolutions else F.relu(activity)
-            activity = torch.baddbmm(biases[index][:, None], activity, weights[index])
-        return activity
-
-    def run(iterations: int) -> Weights:
-        for rows in following(iterations).unbind(1):
-            logits = forward(split.images[rows].float().div(255))
-            optimizer.zero_grad()
-            training.cross_entropy(logits, split.labels[rows]).sum().backward()
-            optimizer.step()
-        return weights
-
-    return run
-
-
 def batches(
     seeds: Sequence[int], images: Shaped[Tensor, "images ..."], batch_size: int
 ) -> Callable[[int], Int64[Tensor, "seed iterations batch"]]:
@@ -312,18 +273,24 @@ def _wait(device: torch.device) -> None:
 
 
 def tickets(
-    network: Network, dataset: Dataset, settings: Settings, seeds: int, rounds: Sequence[int]
+    network: Network,
+    dataset: Dataset,
+    settings: Settings,
+    seeds: int,
+    rounds: Sequence[int],
+    arms: int | None = None,
 ) -> Iterator[tuple[int, Weights, Masks]]:
-    """Networks as the criteria experiment trains them in these rounds: nine arms for each seed.
+    """Networks as the criteria experiment trains them in these rounds: all arms for each seed.
 
     The masks are made in one shot, from one epoch of dense training; the weights are rewound.
+    ``arms``: only the first so many, the paper's large_final being the very first.
     """
-    plan = experiments.plan("criteria", "fc", "paper")
+    plan = experiments.plan("criteria", network.name, "paper")
     dense = networks.initial_weights(network, range(seeds))
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
     trained = training.train(network, dataset, dense, full, range(seeds), settings).weights
-    arms = [ticket_kind.parse(arm) for arm in plan.arms]
-    seed_of = torch.arange(seeds).repeat_interleave(len(arms))
+    ours = [ticket_kind.parse(arm) for arm in plan.arms[:arms]]
+    seed_of = torch.arange(seeds).repeat_interleave(len(ours))
     initial, final, alive = (
         [layer[seed_of] for layer in every] for every in (dense, trained, full)
     )
@@ -331,7 +298,7 @@ def tickets(
         masks = alive
         if round_:
             past = Past(network, seed_of.tolist(), round_, initial, final, alive, lambda: [])
-            masks = ticket_kind.next_masks(plan, arms * seeds, past)
+            masks = ticket_kind.next_masks(plan, ours * seeds, past)
         yield round_, [w * mask for w, mask in zip(initial, masks, strict=True)], masks
 
 
@@ -465,37 +432,34 @@ def width_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
     return cases
 
 
-def conv_cases(width: float, settings: Settings) -> list[Case]:
-    """Conv2: ways to train several, each convolution done densely whatever the density."""
-    network = networks.build("conv2", (3, 32, 32), width)
-    split = _random_split(3_000, (3, 32, 32), torch.full((3, 32, 32), 0.9))
-    images = split.images.float().div(255)
-    seeds = list(range(4))
-    weights = networks.initial_weights(network, seeds)
-    masks = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
-    plain = partial(plain_loop, network, weights, masks, settings, images, split.labels)
-    last = torch.channels_last
+def conv_cases(name: str, width: float, dataset: Dataset, size: Size) -> list[Case]:
+    """A convolutional network by density: a replica for each thread, against the plain loop."""
+    network = networks.build(name, dataset.input_shape, width)
+    settings = Settings(epochs=1, learning_rate=2e-4)
+    images = dataset.train.images.float().div(255)
+    seeds = range(torch.get_num_threads())
+    more = {*size.rounds, *size.more_rounds} if name == "conv2" else set()
+    rounds = sorted({*size.conv_rounds, *more})
+    cases = []
+    for round_, weights, masks in tickets(network, dataset, settings, len(seeds), rounds, arms=1):
+        facts = partial(
+            _describe, conv_part(name, width), network=network, width=width, round_=round_,
+            masks=masks, batch=settings.batch_size,
+        )  # fmt: skip
+        every = network, weights, masks, settings
+        plain = partial(plain_loop, *every, images, dataset.train.labels)
+        cases += [
+            Case(facts(way="engine"), engine(*every, dataset.train, seeds), len(seeds)),
+            Case(facts(way="plain"), plain()),
+        ]
+        if round_ in size.conv_rounds:
+            cases.append(Case(facts(way="plain, fused"), plain(fused=True)))
+    return cases
 
-    def case(way: str, run: Callable[[int], object], replicas: int = 1) -> Case:
-        part = f"conv2, width {width:g}"
-        facts = _describe(part, way, network, width, 0, masks, settings.batch_size)
-        return Case(facts, run, replicas)
 
-    def spread(memory_format: torch.memory_format) -> Callable[[int], object]:
-        loops = [plain(seed=seed, fused=True, memory_format=memory_format) for seed in seeds]
-        return spread_loops(loops)
-
-    grouped = partial(grouped_loop, network, weights, settings, split, seeds)
-    return [
-        case("plain", plain()),
-        case("plain, fused", plain(fused=True)),
-        case("plain, fused, channels last", plain(fused=True, memory_format=last)),
-        case("a replica a thread", spread(torch.contiguous_format), len(seeds)),
-        case("a replica a thread, channels last", spread(last), len(seeds)),
-        case("engine", engine(network, weights, masks, settings, split, seeds), len(seeds)),
-        case("grouped", grouped(torch.contiguous_format), len(seeds)),
-        case("grouped, channels last", grouped(last), len(seeds)),
-    ]
+def conv_part(name: str, width: float) -> str:
+    """What the part of such a network is called in the record."""
+    return f"{name}, width {width:g}"
 
 
 LEARNED = "learned masks"
@@ -541,17 +505,20 @@ def learned_mask_cases(dataset: Dataset) -> list[Case]:
     ]
 
 
-def gpu_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
-    """The same on a GPU: FC by number of replicas, Conv6 in bf16, each beside the eager loop."""
+def gpu_cases(dataset: Dataset, colours: Dataset, settings: Settings, size: Size) -> list[Case]:
+    """The same on a GPU: FC, and Conv2 and Conv6 in bf16, each beside the eager loop."""
     device = torch.device("cuda")
     fc = networks.build("fc", dataset.input_shape)
-    conv6 = networks.build("conv6", (3, 32, 32), min(size.conv_widths[-1], 1.0))
+    conv2, conv6 = (
+        networks.build(name, colours.input_shape, size.conv_widths[-1])
+        for name in ("conv2", "conv6")
+    )
     half = Settings(epochs=1, learning_rate=3e-4, precision="bf16")
-    noise = _random_split(6_000, (3, 32, 32), torch.full((3, 32, 32), 0.9))
     cases = []
     for network, split, how, counts in (
         (fc, dataset.train, settings, (1, 16, 64, 128)),
-        (conv6, noise, half, (1, 8, 32)),
+        (conv2, colours.train, half, (1, 8, 32)),
+        (conv6, colours.train, half, (1, 8, 32)),
     ):
         split = split.to(device)
         images = split.images.float().div(255)
@@ -574,43 +541,6 @@ def gpu_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
                     ),
                 ]
     return cases
-
-
-def where_convolutions_go(width: float, settings: Settings) -> dict[str, float]:
-    """Shares of one engine step of Conv2 in one thread, by kind of operation."""
-    network = networks.build("conv2", (3, 32, 32), width)
-    split = _random_split(600, (3, 32, 32), torch.full((3, 32, 32), 0.9))
-    weights = networks.initial_weights(network, [0])
-    masks = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
-    with _threads(1):  # the profiler sees one thread
-        run = engine(network, weights, masks, settings, split, [0])
-        run(1)
-        # The profiler's own log complains where there is no GPU.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-        activities = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=activities) as profile:
-            run(3)
-    times: dict[str, float] = dict.fromkeys(_KINDS.values(), 0.0) | {"everything else": 0.0}
-    for event in profile.key_averages():
-        kind = next((kind for name, kind in _KINDS.items() if name in event.key), None)
-        times[kind or "everything else"] += event.self_cpu_time_total
-    total = sum(times.values())
-    return {kind: round(value / total, 4) for kind, value in times.items()}
-
-
-# Part of an operation's name, and what it is; the first that fits counts.
-_KINDS = {
-    "convolution_backward": "convolutions, backward",
-    "convolution": "convolutions, forward",
-    "max_pool": "max pools",
-    "relu": "rectifiers",
-    "threshold": "rectifiers",
-    "clamp_min": "rectifiers",
-    "addmm": "dense layers",
-    "aten::mm": "dense layers",
-    "adam": "Adam",
-    "copy": "copies",
-}
 
 
 def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, Any]:
@@ -687,27 +617,19 @@ def _arrays(value: Any) -> Iterator[Tensor | np.ndarray]:
             yield from _arrays(item)
 
 
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def load_images(size: Size) -> tuple[Dataset, str]:
-    """MNIST where it is at hand, else random images of its shape and darkness; and which it is."""
+def load_images(size: Size, name: str = "mnist") -> tuple[Dataset, str]:
+    """The data set where it is at hand, else random images as large and dark; and which it is."""
     if size == FULL:
         try:
-            return datasets.load("mnist"), "mnist"
+            return datasets.load(name), name
         except UserError:
             pass
-    # Lit more often towards the middle, as digits are; never at the rim.
-    axis = torch.linspace(-1, 1, 28)
-    chance = (1 - axis[:, None] ** 2 - axis[None] ** 2).clamp(min=0)[None]
-    split = _random_split(size.images, (1, 28, 28), chance * (LIT / chance.mean()))
+    shape = (1, 28, 28) if name == "mnist" else (3, 32, 32)
+    # Lit more often towards the middle, as digits are, and never at the rim; or nearly everywhere.
+    across = 1 - torch.linspace(-1, 1, shape[1]) ** 2
+    digit = (across[:, None] + across[None] - 1).clamp(min=0).expand(shape)
+    chance = digit * (LIT[name] / digit.mean()) if name == "mnist" else torch.tensor(LIT[name])
+    split = _random_split(size.images, shape, chance)
     cut = size.images // 12
     return (
         Dataset(
@@ -716,7 +638,7 @@ def load_images(size: Size) -> tuple[Dataset, str]:
             Split(split.images[-cut:], split.labels[-cut:]),
             split.first(cut * 2),
         ),
-        f"random images of MNIST's shape, {LIT:.0%} of their pixels lit",
+        f"random images of {name}'s shape, {LIT[name]:.0%} of their pixels lit",
     )
 
 
@@ -739,8 +661,9 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
     files.check_writable(target.parent)
     begin, started, load = time.perf_counter(), _processor_times(), os.getloadavg()[0]
     dataset, data = load_images(size)
+    colours, colour_data = load_images(size, "cifar10")
+    colours = colours.with_train_images(size.conv_images)
     settings = Settings(epochs=1, learning_rate=1.2e-3)
-    conv_settings = Settings(epochs=1, learning_rate=2e-4)
     report(f"memory, on {data}")
     memory = memory_used(dataset, settings)
     parts: dict[str, Callable[[], list[Case]]] = {
@@ -749,17 +672,18 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
         "FC by width": lambda: width_cases(dataset, settings, size),
         "learned masks": lambda: learned_mask_cases(dataset),
     }
-    for width in size.conv_widths:
-        parts[f"Conv2 at width {width:g}"] = partial(conv_cases, width, conv_settings)
+    convs = list(itertools.product(("conv2", "conv4", "conv6"), size.conv_widths))
+    parts |= {conv_part(*conv): partial(conv_cases, *conv, colours, size) for conv in convs}
     if torch.cuda.is_available():
-        parts["GPU"] = lambda: gpu_cases(dataset, settings, size)
+        parts["GPU"] = lambda: gpu_cases(dataset, colours, settings, size)
     cases = []
     for name, make in parts.items():
         report(name)
-        cases += take_turns(make(), size.repetitions, size.seconds)
+        long = name.startswith("conv")  # an iteration takes up to a second
+        cases += take_turns(
+            make(), size.conv_repetitions if long else size.repetitions, size.seconds
+        )
         gc.collect()
-    report("where the time goes in Conv2")
-    shares = where_convolutions_go(size.conv_widths[-1], conv_settings)
     report("a slice of the paper's programme")
     with tempfile.TemporaryDirectory() as directory:
         part = measure_slice(dataset, size, Path(directory))
@@ -772,13 +696,12 @@ def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load_before": round(load, 2),
         "busy_with_others": round(max(0.0, everybody - ours) / max(everybody, 1e-9), 3),
-        "data": data,
+        "data": f"{data}; convolutions: {colour_data}",
         "batch_size": settings.batch_size,
         "command": "dltlib bench" if size == FULL else "dltlib bench --quick",
         "commit": records.commit(),
         "versions": records.versions(),
         "memory": memory,
-        "conv2_shares": shares,
         "slice": part,
         "before": _earlier_ratios(target),
     }
@@ -802,12 +725,7 @@ def _earlier_ratios(target: Path) -> dict[str, Any] | None:
         return None
     if earlier.facts["device"] != processor.describe(torch.device("cpu")):
         return None
-    table = ratios(earlier)
-    return {
-        "finished": earlier.facts["finished"],
-        "rounds": table["round"].tolist(),
-        "ratios": [round(value, 3) for value in table["median"]],
-    }
+    return {"finished": earlier.facts["finished"], "ratios": all_ratios(earlier)}
 
 
 def write(target: Path, facts: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> None:
@@ -920,20 +838,32 @@ def shares_of_peak(bench: Bench, part: str) -> pd.DataFrame:
     return table
 
 
-def experiment_costs(bench: Bench, rounds: int = LAST_ROUND) -> dict[str, float]:
-    """Way by way, seconds of training for one arm and seed over rounds 0 to ``rounds``.
+def arm_ratio(bench: Bench, part: str = "fc", rounds: int = LAST_ROUND) -> float:
+    """How many times faster than the plain loop an arm is trained over rounds 0 to ``rounds``.
 
-    30 epochs a round, no evaluation; rounds that were not measured lie on the line between those
-    that were.
+    No evaluation; rounds that were not measured lie on the line between those that were.
     """
-    per_training = EPOCHS * bench.facts["slice"]["iterations"] / 1e3
-    table = times(bench, "fc")
+    table = times(bench, part)
     costs = {}
     for way in ("engine", "plain"):
         times_of_way = table[table["way"] == way].set_index("round")["median"]
         every = times_of_way.reindex(range(rounds + 1)).interpolate(limit_direction="both")
-        costs[way] = float(every.sum()) * per_training
-    return costs
+        costs[way] = float(every.sum())
+    return costs["plain"] / costs["engine"]
+
+
+def conv_parts(bench: Bench) -> list[str]:
+    """The parts that are about convolutions, in the order in which they were measured."""
+    return [part for part in bench.table["part"].unique() if part.startswith("conv")]
+
+
+def all_ratios(bench: Bench) -> dict[str, float]:
+    """The median of each ratio to the plain loop, by part and round."""
+    return {
+        f"{part}, round {int(row.round)}": round(row.median, 3)
+        for part in ("fc", *conv_parts(bench))
+        for row in ratios(bench, part).itertuples()
+    }
 
 
 def programme_hours(bench: Bench, seeds: int = SEEDS, epochs: int = EPOCHS) -> float:
@@ -953,17 +883,16 @@ def describe(bench: Bench) -> list[str]:
             f"  density {row.density:5.3f}: engine {ours:.3f}, plain loop {plain:.3f}: "
             f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f})"
         )
-    for part in bench.table["part"].unique():
-        if part.startswith("conv2"):
-            (row,) = ratios(bench, part).itertuples()
-            lines.append(f"{part}: {row.median:.2f} times ({row.low:.2f} to {row.high:.2f})")
+    for part in conv_parts(bench):
+        found = ratios(bench, part).itertuples()
+        listed = ", ".join(f"{row.median:.2f} at density {row.density:.3f}" for row in found)
+        lines.append(f"{part}, times faster: {listed}; over an arm {arm_ratio(bench, part):.1f}")
     for row in times_of_arithmetic(bench).itertuples():
         lines.append(
             f"learned masks, FC: {row.median:.2f} times their arithmetic at its fastest "
             f"({row.low:.2f} to {row.high:.2f})"
         )
-    costs = experiment_costs(bench)
-    lines.append(f"24 rounds of one arm: {costs['plain'] / costs['engine']:.1f} times")
+    lines.append(f"24 rounds of one arm of FC: {arm_ratio(bench):.1f} times")
     lines.append(
         f"criteria, signs and zeros, {SEEDS} seeds, {EPOCHS} epochs: {programme_hours(bench):.1f} h"
     )
