@@ -27,24 +27,27 @@
 # the range from the 10th to the 90th percentile.
 
 # %% tags=["hide-input"]
-from dltlib import bench, figures, page
+import pandas as pd
+
+from dltlib import bench, experiments, figures, page
 
 record = bench.read()
 facts = record.facts
 ratios = bench.ratios(record).set_index("round")
 against_fused = bench.ratios(record, against="plain, fused").set_index("round")
 shares = bench.shares_of_peak(record, "fc").set_index(["way", "round"])
-costs = bench.experiment_costs(record)
 peaks = bench.peaks(record)
 again = "There is no earlier run to compare with."
 if facts["before"]:
-    before = dict(zip(facts["before"]["rounds"], facts["before"]["ratios"]))
-    change = max(abs(ratios.loc[number, "median"] / before[number] - 1) for number in bench.ROUNDS)
-    quoted = ", ".join(f"{before[number]:.1f}" for number in bench.ROUNDS)
+    before, now = facts["before"]["ratios"], bench.all_ratios(record)
+    changes = {name: abs(now[name] / before[name] - 1) for name in now if name in before}
+    most = max(changes, key=changes.get)
     again = (
-        f"In an earlier run on this machine they were {quoted}, from dense to 1 % left; "
-        f"none has changed by more than {change:.0%}."
+        f"An earlier run of the whole benchmark on this machine measured {len(changes)} of the ratios of this "
+        f"chapter, too. Half of them have changed by less than {pd.Series(changes).median():.1%}, none by more than "
+        f"{changes[most]:.0%} ({most.replace('conv', 'Conv').replace('fc', 'FC')})."
     )
+plain = shares.loc["plain", "median"]
 page.glue(
     threads=facts["threads"],
     busy=facts["busy_with_others"],
@@ -52,7 +55,10 @@ page.glue(
     fifth=ratios.loc[7, "median"],
     twentyfifth=ratios.loc[15, "median"],
     hundredth=ratios.loc[21, "median"],
-    whole=costs["plain"] / costs["engine"],
+    whole=bench.arm_ratio(record),
+    plain_dense=plain[0],
+    plain_low=plain.drop(0).min(),
+    plain_high=plain.drop(0).max(),
     gigaflops=peaks["operations"] / 1e9,
     gigabytes=peaks["bytes"] / 1e9,
     hours=bench.programme_hours(record),
@@ -70,8 +76,11 @@ print("GPU:", facts["gpu"] or "none was there")
 # {numref}`fig-speed-density` and the table show FC on MNIST in batches of 60, with {glue:text}`threads:d` threads.
 # At full {term}`density` the library is {glue:text}`dense:.1f` times as fast as the plain loop; with a
 # fifth of the weights left {glue:text}`fifth:.1f` times, at 4 % {glue:text}`twentyfifth:.0f` times and
-# at 1 % {glue:text}`hundredth:.0f` times. Over all 24 rounds of an arm that is {glue:text}`whole:.1f` times. The plain loop takes the same
-# time whatever is left: it multiplies by zeros.
+# at 1 % {glue:text}`hundredth:.0f` times. Over all 24 rounds of an arm that is {glue:text}`whole:.1f` times.
+#
+# The plain loop multiplies by zeros, so that pruning does not make it any cheaper. It takes {glue:text}`plain_dense:.2f` ms for the dense network, where it
+# has no gradients to mask, and between {glue:text}`plain_low:.2f` and {glue:text}`plain_high:.2f` ms in later rounds. With its updates done by one
+# fused operation (`fused=True`, which is not what PyTorch does unless asked), Adam costs it less; the table has that ratio, too.
 
 # %% tags=["hide-input"]
 figure = figures.cost_curves(bench.times(record, "fc"))
@@ -87,8 +96,6 @@ page.show(
 )
 
 # %% tags=["hide-input"]
-import pandas as pd
-
 asked = list(bench.ROUNDS)
 page.table(
     pd.DataFrame(
@@ -118,7 +125,7 @@ page.table(
 # large matrices, {glue:text}`gigabytes:.0f` GB a second in moving large arrays. A dense network needs both at once: its
 # weights and Adam's two moments do not fit the cache next to each core and must come by for every batch of 60. Sparse
 # ones stay in the cache, and what limits them is the number of instructions: one weight is one load and
-# eight fused multiply-adds, which serve 64 images. At the sparse end the images themselves are what is left to pay for.
+# eight fused multiply-adds, which serve 64 images, and each of these must load its inputs, too. At the sparse end the images themselves are what is left to pay for.
 #
 # Do the ratios hold? {glue:text}`speed_again`
 #
@@ -154,7 +161,12 @@ memory = facts["memory"]
 replica_times = bench.times(record, "replicas")
 few = replica_times[replica_times["round"] == 0].set_index("replicas")["median"]
 width_times = bench.times(record, "width").set_index(["way", "round", "width"])["median"]
+(learned,) = bench.times_of_arithmetic(record).itertuples()
 page.glue(
+    learned=learned.median,
+    learned_low=learned.low,
+    learned_high=learned.high,
+    learned_batch=experiments.plan("learned_supermasks", "fc", "paper").batch_size,
     sharing_dense=max(0.0, alone.loc[0, "median"] - 1),
     sharing_sparse=alone.loc[21, "median"] - 1,
     memory_dense=memory["replica, round 0"],
@@ -190,6 +202,11 @@ page.show(
 # {glue:text}`data_plain:.0f`. Before a plan starts, the memory that is free decides how many of its replicas are trained side by side: all, a half, a quarter,
 # and so on, which changes no number of the records; a plan of which not even one replica fits says so at once.
 #
+# **Learned masks** are another matter: their weights are all there, and what costs is dense products, for which the library takes stock
+# PyTorch. What is left to save is all the rest: drawing masks, rescaling, momentum. One update of a mask of FC, in batches of
+# {glue:text}`learned_batch:d`, takes {glue:text}`learned:.2f` times ({glue:text}`learned_low:.2f` to {glue:text}`learned_high:.2f`) as long as its operations would in one square product
+# of matrices in each thread, which is as fast as this machine multiplies.
+#
 # ## A night's work
 #
 # All of the criteria, signs and zeros, {glue:text}`arms:d` arms in all, with {glue:text}`speed_seeds:d` seeds, 24 rounds and
@@ -216,73 +233,88 @@ page.table(
 # %% [markdown]
 # ## Convolutions
 #
-# A convolution's weights are used at every position of the image, so there is much arithmetic to each weight, and what matters is
-# how close to the peak it runs. {numref}`fig-speed-conv` compares the forms that stock PyTorch operations can be given, for Conv2 with four replicas.
+# A convolution uses each of its weights at every position of the image. So there is much arithmetic to a weight, and what stock PyTorch does with it
+# (oneDNN's convolutions) runs close to what the machine can do; but it does it for every zero, too. The kernel goes by surviving weights here as well:
 #
-# ```{note}
-# The record behind this section is older than the library. When it was made, the library trained convolutions in the best of these forms. Now
-# they go by their surviving weights, as dense layers do, in a kernel of the library's (`dltlib/kernel/convolution.py`), so that their cost falls with the
-# density too. How far, this page will say once `dltlib bench` has been run anew on a quiet machine.
-# ```
+# - **The same lists.** Activity lies as it does in dense layers, images side by side, with a border of zeros around every channel. Seen from any
+#   position of the output, a weight's input is then a constant number of places away, so that a list of weights and such distances is a convolution: it is
+#   walked once for every position. Backwards, errors take the same walk by a list that points the other way.
+# - **Four positions at a time.** A row of the kernel's registers is 16 images at four neighbouring positions. These share most of their
+#   inputs, so that what some channels need stays in the nearest cache, which 64 images of one position would overflow.
+# - **Gradients share their errors.** Four weights of an output channel are correlated with its errors at a time. Each has a whole vector of partial
+#   sums, and these are added up once for a band of image rows and not at every position.
+# - **Rows in an order.** Band of rows, block of input channels, position, output channel, weight: the innermost loops find all they need in
+#   the caches next to the core.
+#
+# The order of every sum is fixed by the code. A convolutional record is therefore the same, bit for bit, on any x86-64 processor that has fused multiply-adds, which stock
+# convolutions, written anew for each generation of processors, do not promise.
 
 # %% tags=["hide-input"]
-conv_ways = list(
-    dict.fromkeys(
-        row.way for row in bench.times(record, "conv2, width 1").itertuples() if row.way != "plain"
-    )
-)
-panels = {}
-for part_name in ("conv2, width 0.25", "conv2, width 1"):
-    panels[part_name.replace("conv2", "Conv2")] = pd.DataFrame(
-        [bench.ratios(record, part_name, way).iloc[0].to_dict() | {"way": way} for way in conv_ways]
-    )
-wide = panels["Conv2, width 1"].set_index("way")["median"]
-narrow = panels["Conv2, width 0.25"].set_index("way")["median"]
-conv_shares = bench.shares_of_peak(record, "conv2, width 1").set_index("way")
-page.glue(
-    conv_engine=wide["engine"],
-    conv_narrow=narrow["engine"],
-    conv_grouped=wide["grouped"],
-    conv_grouped_last=wide["grouped, channels last"],
-    conv_last=wide["plain, fused, channels last"],
-    conv_peak=conv_shares.loc["engine", "matrix_share"],
-    conv_plain_peak=conv_shares.loc["plain", "matrix_share"],
-    conv_milliseconds=conv_shares.loc["engine", "median"],
-)
-figure = figures.conv_bars(panels)
+gains = bench.conv_ratios(record)
+conv_fused = bench.conv_ratios(record, against="plain, fused")
+figure = figures.gain_curves(gains)
 page.show(
     figure,
     name="fig-speed-conv",
-    alt="Two panels of horizontal bars, Conv2 at a quarter of its width and at full width: times faster than the "
-    "plain loop. This library's bar is the longest, ordinary modules in a thread each come next, and grouped "
-    "convolutions are the slowest, slower than the plain loop at full width.",
-    caption="Ways to train four replicas of Conv2, against one plain loop. *A replica a thread*: ordinary modules, each "
-    "in a thread of its own; *channels last*: an image's channels lie next to each other in memory; *grouped*: all "
-    "replicas in one grouped convolution. Whiskers reach from the 10th to the 90th percentile.",
+    alt="Times faster than the plain loop against weights left, both on log axes, for Conv2, Conv4 and Conv6, each "
+    "at a quarter of its width and at full width. All lines rise as weights are pruned, the narrow networks' "
+    "above those of full width where most weights are there.",
+    caption="Convolutional networks on CIFAR-10: how many times faster than the plain loop, against density. Dashed: "
+    "a quarter of the channels and hidden units. Bands reach from the 10th to the 90th percentile.",
     source=record.provenance(),
 )
 
-# %% [markdown]
-# The library's form at that time, a replica a thread with channels last, is {glue:text}`conv_engine:.2f` times as fast as the plain loop at full width
-# and {glue:text}`conv_narrow:.1f` times at a quarter. One grouped convolution for all replicas, right on a GPU, reaches {glue:text}`conv_grouped:.2f` here, and
-# {glue:text}`conv_grouped_last:.2f` with channels last.
-#
-# Two more things were found by profiling, and neither changes a bit of the results. Pooling before rectifying instead of after leaves a quarter of
-# the numbers to rectify, and hands the pool's backward pass a gradient in the order that it wants; the other way round, it is copied twice. And the
-# gradient of a single replica's weights need not be gathered from a list of one.
-#
-# Where does the rest go? At full width the plain loop already runs at {glue:text}`conv_plain_peak:.0%` of the machine's matrix peak, the library at
-# {glue:text}`conv_peak:.0%`, and no way of arranging the same arithmetic is faster than the peak. The next table says what the time is
-# spent on: most of it in the convolutions themselves, which are oneDNN's, and in the dense layers, of whose 16,384 × 256 weights every one is
-# visited for each batch. Pruning does not help in this form: a convolution with {term}`density` 0.1 still multiplies by all its zeros.
-
 # %% tags=["hide-input"]
-parts = pd.Series(facts["conv2_shares"]).sort_values(ascending=False)
+keys = ["network", "width", "round"]
+conv = pd.concat(bench.shares_of_peak(record, part) for part in bench.conv_parts(record))
+conv = conv.set_index([*keys, "way"])
+by_case = gains.set_index(keys)
+fused_by_case = conv_fused.set_index(keys)["median"]
 page.table(
-    pd.DataFrame({"operation": parts.index, "share of the time": [f"{x:.1%}" for x in parts]}),
-    caption="One training step of Conv2 at full width in one thread, by operation.",
+    pd.DataFrame(
+        {
+            "network": f"{case[0].capitalize()}, width {case[1]:g}",
+            "weights left": figures.percent(row["density"]),
+            "this library, ms": f"{conv.loc[(*case, 'engine'), 'median']:.1f}",
+            "plain loop, ms": f"{conv.loc[(*case, 'plain'), 'median']:.1f}",
+            "times faster (10–90 %)": "{median:.2f} ({low:.2f}–{high:.2f})".format(**row),
+            "than with fused Adam": f"{fused_by_case[case]:.2f}",
+            "of the matrix peak": f"{conv.loc[(*case, 'engine'), 'matrix_share']:.0%}",
+            "plain loop's": f"{conv.loc[(*case, 'plain'), 'matrix_share']:.0%}",
+        }
+        for case, row in by_case.loc[fused_by_case.index].iterrows()
+    ),
+    caption="Convolutional networks, per replica and iteration, a replica for each thread. The last two columns: arithmetic "
+    "that the surviving weights need, as a share of what the machine can do.",
     index=False,
 )
+full = ("conv2", 1.0)
+conv2_plain = conv.xs("plain", level="way")["median"].loc[full]
+page.glue(
+    conv_dense=by_case.loc[(*full, 0), "median"],
+    conv_end=by_case.loc[(*full, 21), "median"],
+    conv_arm=bench.arm_ratio(record, bench.conv_part("conv2", 1)),
+    conv_arm_narrow=bench.arm_ratio(record, bench.conv_part("conv2", 0.25)),
+    conv_peak=conv.loc[(*full, 0, "engine"), "matrix_share"],
+    conv_plain_peak=conv.loc[(*full, 0, "plain"), "matrix_share"],
+    conv_peak_end=conv.loc[(*full, 21, "engine"), "matrix_share"],
+    conv_plain_dense=conv2_plain[0],
+    conv_plain_low=conv2_plain.drop(0).min(),
+    conv_plain_high=conv2_plain.drop(0).max(),
+)
+
+# %% [markdown]
+# Conv2 at full width is trained {glue:text}`conv_dense:.2f` times as fast as by the plain loop where all its weights are there, and {glue:text}`conv_end:.1f` times where
+# 21 rounds have left few. Over the 24 rounds of an arm that is {glue:text}`conv_arm:.1f` times, and {glue:text}`conv_arm_narrow:.1f` times at a
+# quarter of the width. The plain loop takes {glue:text}`conv_plain_dense:.0f` ms for the dense network and between {glue:text}`conv_plain_low:.0f` and
+# {glue:text}`conv_plain_high:.0f` ms in later rounds: no less, whatever is left.
+#
+# Where does the rest go? Dense and at full width the plain loop already runs at {glue:text}`conv_plain_peak:.0%` of the machine's matrix peak, the library at
+# {glue:text}`conv_peak:.0%`; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: the gradients load an input for
+# every multiply-add, and a layer of 16,384 × 256 dense weights comes by from memory for each batch. At the sparse end the library's share is {glue:text}`conv_peak_end:.0%`, because lists
+# become so short that beginning and ending a row costs as much as the weights in it, and what does not depend on weights (pooling,
+# moving images and activity) is a part of the whole. Dense layers stay in the kernel, too: given to stock convolutions, they would take the
+# first rounds' bits with them, which would then depend on the processor again.
 
 # %% [markdown]
 # ## On a GPU

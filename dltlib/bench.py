@@ -857,6 +857,17 @@ def conv_parts(bench: Bench) -> list[str]:
     return [part for part in bench.table["part"].unique() if part.startswith("conv")]
 
 
+def conv_ratios(bench: Bench, against: str = "plain") -> pd.DataFrame:
+    """`ratios` of all convolutional networks, with the column network besides."""
+    return pd.concat(
+        [
+            ratios(bench, part, against=against).assign(network=part.split(",")[0])
+            for part in conv_parts(bench)
+        ],
+        ignore_index=True,
+    )
+
+
 def all_ratios(bench: Bench) -> dict[str, float]:
     """The median of each ratio to the plain loop, by part and round."""
     return {

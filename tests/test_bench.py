@@ -1,5 +1,6 @@
 """The benchmark: that both sides do the same work, what is made of times, and what is quoted."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -225,21 +226,27 @@ def test_committed_record_says_where_it_comes_from(committed: bench.Bench) -> No
 def test_readme_quotes_the_record(committed: bench.Bench) -> None:
     section = re.search(r"^## How fast\n(.*?)^## ", (ROOT / "README.md").read_text(), re.S | re.M)
     assert section, "the README has a section on speed"
-    quoted = re.findall(r"^\| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", section[1], re.M)
     times = bench.times(committed, "fc").set_index(["round", "way"])["median"]
-    rows = bench.ratios(committed).set_index("round").loc[list(bench.ROUNDS)]
-    expected = [
-        (
-            f"{row['density']:.2f}",
-            f"{times[round_, 'engine']:.2f}",
-            f"{times[round_, 'plain']:.2f}",
-            f"{row['median']:.1f}",
-        )
-        for round_, row in rows.iterrows()
-    ]
-    assert quoted == expected
-    costs = bench.experiment_costs(committed)
-    assert f"{costs['plain'] / costs['engine']:.0f} times" in section[1]
+    fused = bench.ratios(committed, against="plain, fused").set_index("round")["median"]
+    found = bench.ratios(committed).set_index("round")
+    for round_ in bench.ROUNDS:
+        row, ours, plain = found.loc[round_], times[round_, "engine"], times[round_, "plain"]
+        assert (
+            f"| {row['density']:.2f} | {ours:.2f} | {plain:.2f} | {row['median']:.1f} "
+            f"| {fused[round_]:.1f} |\n"
+        ) in section[1]
+    assert f"{bench.arm_ratio(committed):.0f} times" in section[1]
     assert f"{bench.programme_hours(committed):.1f} hours" in section[1]
-    (conv,) = bench.ratios(committed, "conv2, width 1")["median"]
-    assert f"{conv:.2f} times" in section[1]
+    gains, fused = (
+        bench.conv_ratios(committed, against).set_index(["network", "width", "round"])["median"]
+        for against in ("plain", "plain, fused")
+    )
+    for name, width in itertools.product(("conv2", "conv4", "conv6"), bench.FULL.conv_widths):
+        cells = " | ".join(
+            f"{gains[name, width, round_]:.2f} ({fused[name, width, round_]:.2f})"
+            for round_ in bench.CONV_ROUNDS
+        )
+        assert f"| {name.capitalize()} | {width:g} | {cells} |\n" in section[1]
+    for width in bench.FULL.conv_widths:
+        part = bench.conv_part("conv2", width)
+        assert f"{bench.arm_ratio(committed, part):.1f} times at width {width:g}" in section[1]

@@ -49,20 +49,18 @@ def test_growth_by_replicas_and_width() -> None:
     assert [text.get_text() for text in right.get_xticklabels()] == ["0.25", "1", "2"]
 
 
-def test_bars_say_how_many_times_faster() -> None:
-    ways = pd.DataFrame(
-        {
-            "way": ["engine", "grouped"],
-            "low": [1.1, 0.4],
-            "median": [1.3, 0.5],
-            "high": [1.4, 0.7],
-        }
-    )
-    (ax,) = figures.conv_bars({"width 1": ways}).axes
-    bars = {
-        name.get_text(): bar.get_width()
-        for name, bar in zip(ax.get_yticklabels(), ax.patches, strict=True)
-    }
-    assert bars == {"grouped": 0.5, "this library": 1.3}
-    (whiskers,) = (c for c in ax.collections if len(c.get_segments()) == 2)
-    assert whiskers.get_segments()[0][:, 0].tolist() == pytest.approx([0.4, 0.7])
+def test_gains_by_network_and_width() -> None:
+    rows = [
+        {"network": network, "width": width, "density": density, "median": gain}
+        for network in ("conv2", "conv4")
+        for width in (0.25, 1.0)
+        for density, gain in ((0.1, 4.0 * width), (1.0, 2.0 * width))
+    ]
+    table = pd.DataFrame(rows)
+    table["low"], table["high"] = table["median"] * 0.9, table["median"] * 1.2
+    (ax,) = figures.gain_curves(table).axes
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert lines["Conv4, width 1"].get_xdata().tolist() == pytest.approx([100, 10])
+    assert lines["Conv4, width 1"].get_ydata().tolist() == pytest.approx([2, 4])
+    assert lines["Conv2, width 0.25"].is_dashed()
+    assert lines["Conv2, width 0.25"].get_color() == lines["Conv2, width 1"].get_color()

@@ -73,7 +73,7 @@ from dltlib.figures.regions import (
     overlap_chart,
     region_series,
 )
-from dltlib.figures.speed import WAYS, conv_bars, cost_curves, growth_panels
+from dltlib.figures.speed import WAYS, cost_curves, gain_curves, growth_panels
 from dltlib.figures.styles import (
     BLACK,
     BLUE,

@@ -1,7 +1,6 @@
 """What an iteration costs, and how the cost grows (the chapter on speed)."""
 
 import math
-from collections.abc import Mapping
 
 import matplotlib
 import numpy as np
@@ -16,7 +15,7 @@ from dltlib.figures.styles import (
     BLACK,
     BLUE,
     DASHED,
-    GREY,
+    GREEN,
     ORANGE,
     VERMILION,
     WIDTH,
@@ -102,25 +101,24 @@ def _plain_ticks(axis: matplotlib.axis.Axis, low: float, high: float) -> None:
 
 
 @look
-def conv_bars(panels: Mapping[str, pd.DataFrame]) -> Figure:
-    """Ways to train a convolutional network: how many times faster than the plain loop each is.
+def gain_curves(ratios: pd.DataFrame) -> Figure:
+    """How many times faster than the plain loop, against density, both on log axes.
 
-    A panel for each title; its table has the columns way, low, median and high (ratios, as
-    `bench.ratios` gives them).
+    ``ratios`` has the columns network, width, density, low, median and high, as
+    `bench.conv_ratios` gives them; a colour for each network, narrow ones dashed.
     """
-    longest = max(map(len, panels.values()))
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(WIDTH, 1.2 + 0.42 * longest), sharey=True, squeeze=False
-    )
-    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
-        rows = rows.iloc[::-1]
-        colors = [BLUE if way == "engine" else GREY for way in rows["way"]]
-        spread = [rows["median"] - rows["low"], rows["high"] - rows["median"]]
-        names = [_WAY_NAMES.get(way, way) for way in rows["way"]]
-        ax.barh(names, rows["median"], color=colors, xerr=spread, ecolor=BLACK, height=0.65)
-        ax.axvline(1, color=BLACK, linewidth=1)
-        ax.set_title(title, loc="left")
-        ax.grid(visible=False, axis="y")
-    figure.supxlabel("times faster than the plain loop", fontsize=11)
-    hand_over(figure, pd.concat(rows.assign(panel=title) for title, rows in panels.items()))
+    figure, ax = pyplot.subplots(figsize=(WIDTH, 4.4))
+    colors = dict(zip(ratios["network"].unique(), (BLUE, ORANGE, GREEN), strict=False))
+    for (network, width), rows in ratios.groupby(["network", "width"], sort=False):
+        drawn = Style(colors[network], DASHED if width < 1 else ())
+        rows = rows.sort_values("density", ascending=False)
+        name = f"{network.capitalize()}, width {width:g}"
+        _cost_line(ax, 100 * rows["density"], rows, drawn, name)
+    ax.axhline(1, color=BLACK, linewidth=1)
+    ax.set_yscale("log")
+    _plain_ticks(ax.yaxis, min(1.0, ratios["low"].min()), ratios["high"].max())
+    density_axis(ax)
+    ax.set_ylabel("times faster than the plain loop")
+    legend_below(figure, ax, 3)
+    hand_over(figure, ratios)
     return figure
