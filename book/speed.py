@@ -239,11 +239,12 @@ page.table(
 # - **The same lists.** Activity lies as it does in dense layers, images side by side, with a border of zeros around every channel. Seen from any
 #   position of the output, a weight's input is then a constant number of places away, so that a list of weights and such distances is a convolution: it is
 #   walked once for every position. Backwards, errors take the same walk by a list that points the other way.
-# - **Four positions at a time.** A row of the kernel's registers is 16 images at four neighbouring positions. These share most of their
-#   inputs, so that what some channels need stays in the nearest cache, which 64 images of one position would overflow.
-# - **Gradients share their errors.** Four weights of an output channel are correlated with its errors at a time. Each has a whole vector of partial
-#   sums, and these are added up once for a band of image rows and not at every position.
-# - **Rows in an order.** Band of rows, block of input channels, position, output channel, weight: the innermost loops find all they need in
+# - **Four positions at a time.** A row of the kernel's registers is 16 images at four positions, one below the other. These share most of their
+#   inputs, so that what some channels need stays in the nearest cache, which 64 images of one position would overflow; and a step to the
+#   right needs half of the new inputs that it would need if the four lay side by side.
+# - **Gradients share their errors.** Four weights of an output channel are correlated with its errors at a time; in a whole layer, two weights of three
+#   channels each. Every weight has a whole vector of partial sums, and these are added up once for a band of image rows and not at every position.
+# - **Rows in an order.** Four image rows, block of input channels, position, output channel, weight: the innermost loops find all they need in
 #   the caches next to the core.
 #
 # The order of every sum is fixed by the code. A convolutional record is therefore the same, bit for bit, on any x86-64 processor that has fused multiply-adds, which stock

@@ -340,6 +340,23 @@ def test_a_replica_gets_the_same_bits_in_any_company(generator):
         assert same_bits(train(order, threads, cut), [part[order] for part in together])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_units_of_a_whole_layer_share_changes_no_bit(generator, dtype):
+    """14 channels: two sixes of them and four threes, and some left over of either."""
+    network = Network("made up", (2, 6, 7), (14, 13), (9,), classes=10)
+    parameters = draw_network(network, [1.0], [False], dtype, generator)
+    images, labels = draw_images(network, 40, generator)
+    batches, stream = torch.arange(40).view(1, 4, 10), torch.zeros(1, dtype=torch.int64)
+    steps = [start(network, parameters, 10) for _ in range(2)]
+    for step, shared in zip(steps, [True, False], strict=True):
+        step.correct(images, labels)  # builds the lists
+        assert step._nets[0].layers["whole"].all()
+        step._nets[0].layers["whole"][:] = shared
+        step.advance(images, labels, batches, stream)
+    ours, theirs = (sum(step.parameters(), []) for step in steps)
+    assert same_bits(ours, theirs)
+
+
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 3e38])
 def test_a_diverged_replica_says_nan_and_disturbs_no_other(generator, poison):
     """Nor by what it leaves in the room that the next one works in."""

@@ -15,27 +15,35 @@ of fused multiply-adds with no shuffling, wherever in the layer it sits.
 
 *A convolution is the same list, walked once for each output position.* Its activity is stored
 ``[channel, y + 1, x + 1, column]`` in strips of 64 bytes (a quarter of a tile), with a border of
-zeros that ReLU and pooling leave alone. So a row of 256 bytes is four neighbouring positions::
+zeros that ReLU and pooling leave alone. So a row of 256 bytes is the same position of four image
+rows, a strip of each::
 
-    channel c, row y:    0 | x=0  x=1  x=2  x=3 | x=4 ...      each x: 16 columns
-                             \\____ one row ____/
-    the tap (ky, kx) of channel c, for all four:  the same row, shifted by a constant offset
+    channel c:   0 | x=0  x=1  x=2 ...      each x: 16 columns
+          y=0    0 |  A    .    .
+          y=1    0 |  A    .    .           A: one row, four strips that lie an image row apart
+          y=2    0 |  A    .    .
+          y=3    0 |  A    .    .
+    the tap (ky, kx) of channel c, for all four:  the same four, shifted by a constant offset
 
 and `accumulate`, which adds number times row into registers, serves both kinds of layer: a weight
 is a value and an offset. The input's errors are the same walk over the transposed, mirrored list.
 Why strips: with 64 columns to a position the window of a few channels already fills the
 first-level cache; four positions by 16 columns share most of their taps. Measured once, on a busy
 Zen 3, forward, 64 to 64 channels, each with its best number of blocks: 59 against 53 GFLOP/s at
-density 0.5, 37 against 25 at 0.1.
+density 0.5, 37 against 25 at 0.1. Why one below the other: a step to the right brings six new
+strips of each channel into the cache, and would bring twelve if the four lay side by side; forward
+and back that is a sixth of the time at density 0.1, a quarter at 0.03.
 
-*Order of a convolution's loops*: a band of image rows, block of input channels, position, output
-channel, its weights. The gradient of the weights goes by band, block and output channel, four
-weights sharing each load of errors, with vectors of partial sums that are folded once a band.
+*Order of a convolution's loops*: four image rows, sixteen columns of them, block of input channels,
+position, output channel, its weights. The gradient of the weights goes by band of rows, block and
+output channel, four weights sharing each load of errors, with vectors of partial sums that are
+folded once a band.
 
 *A whole layer* (all its weights trained) has the same list for every unit, so that six units share
 each load of an input, a strip of each unit's row at a time: twelve accumulators, two inputs, and a
 weight. One unit alone does a load for every multiply-add, and more loads than that a processor
-cannot do. The sums and their order are the same, hence the bits.
+cannot do. In the same way the gradient of a whole convolution takes three units and two weights of
+each at a time. The sums and their order are the same, hence the bits.
 
 *Biases are weights* of an input that is always one: each layer's activity has a first row, or
 plane, of ones.

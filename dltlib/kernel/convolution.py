@@ -1,11 +1,13 @@
-"""Convolutions: a strip of 16 columns at a time, four neighbouring positions to a row."""
+"""Convolutions: a strip of 16 columns at a time, of four positions one below the other."""
 
 import numpy as np
 
 from dltlib.kernel.intrinsics import (
+    ALIKE,
     STRIPS,
     compiled,
     correlate_positions,
+    correlate_together,
     pool,
     strip_lanes,
     unpool,
@@ -16,38 +18,44 @@ from dltlib.kernel.rows import EVERYTHING, accumulate_units
 # Positions whose gradients are folded at once, in whole rows of the image: as many as make the
 # folding cheap, while the rows of some channels stay in the nearest cache.
 BAND = 64
-
-
-@compiled
-def _rows(width: int) -> int:
-    """Image rows in a band: an even number, for the pooling."""
-    return max(2, BAND // width // 2 * 2)
+# Columns of the image that are walked for one block of inputs after the other.
+ACROSS = 16
 
 
 @compiled
 def _walk(
     lists: Lists, runs: np.ndarray, units: int, whole: bool, planes: np.ndarray, top: int,
-    bottom: int, source: np.ndarray, origin: int, target: np.ndarray, at: int, gate: np.ndarray,
-    gate_at: int,
+    source: np.ndarray, origin: int, target: np.ndarray, at: int, gate: np.ndarray, gate_at: int,
 ) -> None:  # fmt: skip
-    """Convolve the image rows from ``top`` to ``bottom``: every output channel, four positions
-    at a time.
+    """Convolve four image rows from ``top`` on: every output channel, four positions at a time.
 
     ``origin`` is where the first position's first tap is, ``at`` where its first output is.
+    Below the image's last row it leaves what has to be cleared, unless a gate is closed there.
     """
     lanes = strip_lanes(target)
-    for kind in range(2):
-        first, blocks = runs[kind, 0], runs[kind, 1]
-        for block in range(blocks):
-            ends = block == blocks - 1 and (kind == 1 or runs[1, 1] == 0) and gate_at >= 0
-            for y in range(top, bottom):
-                for x in range(0, planes.width, STRIPS):
-                    here = y * planes.row + x * lanes
+    for left in range(0, planes.width, ACROSS):
+        right = min(left + ACROSS, planes.width)
+        for kind in range(2):
+            first, blocks = runs[kind, 0], runs[kind, 1]
+            for block in range(blocks):
+                ends = block == blocks - 1 and (kind == 1 or runs[1, 1] == 0) and gate_at >= 0
+                for x in range(left, right):
+                    here = top * planes.row + x * lanes
                     accumulate_units(
                         lists, first + block * units, units, whole, EVERYTHING, target, at + here,
-                        planes.plane, source, origin + here, kind + block == 0, gate,
+                        planes.plane, planes.row, source, origin + here, kind + block == 0, gate,
                         gate_at + here if ends else np.int64(-1),
                     )  # fmt: skip
+
+
+@compiled
+def _clear_below(values: np.ndarray, start: int, units: int, planes: np.ndarray, row: int) -> None:
+    """Zero the pixels of every unit's plane from that image row on; ``start`` is the first pixel
+    of the first plane."""
+    for unit in range(units):
+        begin = start + unit * planes.plane + row * planes.row
+        end = start + (1 + unit) * planes.plane - 2 * planes.row
+        values[begin:end] = 0
 
 
 @compiled
@@ -55,29 +63,24 @@ def forward(net: Replica, space: Space, index: int, strip: int) -> None:
     """A layer's output from its input, pooled where that is due, and rectified."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
-    lanes = strip_lanes(space.activity)
     source = below.activity + strip * below.stride
-    inside = below.plane + below.row + lanes  # from a strip's beginning to the first pixel
-    rows = _rows(below.width)
-    for top in range(0, below.height, rows):
-        bottom = min(top + rows, below.height)
+    # From a strip's beginning to the first pixel.
+    inside = below.plane + below.row + strip_lanes(space.activity)
+    for top in range(0, below.height, STRIPS):
         if layer.pooled:
             _walk(
-                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom,
-                space.activity, source, space.errors, layer.unpooled + inside, space.errors,
-                np.int64(-1),
+                net.forward, layer.forward, layer.units, layer.whole, below, top, space.activity,
+                source, space.errors, layer.unpooled + inside, space.errors, np.int64(-1),
             )  # fmt: skip
-            _pool(net, space, index, strip, top // 2, bottom // 2)
+            _pool(net, space, index, strip, top // 2, min(top + STRIPS, below.height) // 2)
         else:
             target = above.activity + strip * above.stride + inside
             _walk(
-                net.forward, layer.forward, layer.units, layer.whole, below, top, bottom,
-                space.activity, source, space.activity, target, space.activity, target,
+                net.forward, layer.forward, layer.units, layer.whole, below, top, space.activity,
+                source, space.activity, target, space.activity, target,
             )  # fmt: skip
-            for unit in range(layer.units):
-                for y in range(top, bottom):
-                    row = target + unit * above.plane + y * above.row - lanes
-                    space.activity[row + (1 + above.width) * lanes : row + above.row] = 0
+    if not layer.pooled:
+        _clear_below(space.activity, target, layer.units, above, above.height)
 
 
 @compiled
@@ -119,9 +122,8 @@ def _unpool(net: Replica, space: Space, index: int, strip: int) -> None:
             for row in range(2 * y, 2 * y + 2):
                 begin = target + row * below.row
                 space.errors[begin + 2 * above.width * lanes : begin + below.row - lanes] = 0
-        if below.height % 2:
-            begin = target + 2 * above.height * below.row
-            space.errors[begin : begin + below.row - lanes] = 0
+    first = layer.unpooled + below.plane + below.row + lanes
+    _clear_below(space.errors, first, layer.units, below, 2 * above.height)
 
 
 @compiled
@@ -181,13 +183,11 @@ def backward(net: Replica, space: Space, strip: int) -> None:
         if index == 0:
             break
         inside = below.plane + below.row + lanes
-        rows = _rows(below.width)
         gate = below.activity + strip * below.stride + inside
-        for top in range(0, below.height, rows):
+        for top in range(0, below.height, STRIPS):
             _walk(
                 net.backward, layer.backward, below.features, layer.whole, below, top,
-                min(top + rows, below.height), space.errors, errors, space.errors,
-                below.errors + inside, space.activity, gate,
+                space.errors, errors, space.errors, below.errors + inside, space.activity, gate,
             )  # fmt: skip
 
 
@@ -198,15 +198,27 @@ def _correlate(net: Replica, space: Space, index: int, strip: int, errors: int) 
     lanes = strip_lanes(space.activity)
     first, blocks = layer.forward[0, 0], layer.forward[0, 1]
     source = below.activity + strip * below.stride
-    rows = _rows(below.width)
+    rows = max(2, BAND // below.width // 2 * 2)
     for top in range(0, below.height, rows):
         height = min(rows, below.height - top)
         for block in range(blocks):
-            for unit in range(layer.units):
+            done = 0
+            if layer.whole:
+                p = first + block * layer.units
+                start, stop = lists.pointers[p], lists.pointers[p + 1]
+                while done + ALIKE <= layer.units:
+                    before = done * (stop - start)
+                    correlate_together(
+                        space.gradients, space.activity, source + top * below.row, lists.offsets,
+                        space.errors, errors + done * below.plane + top * below.row, below.plane,
+                        start + before, stop + before, height, below.width * lanes, below.row,
+                    )  # fmt: skip
+                    done += ALIKE
+            for unit in range(done, layer.units):
                 p = first + block * layer.units + unit
                 correlate_positions(
                     space.gradients, space.activity, source + top * below.row, lists.offsets,
-                    space.errors, errors + unit * below.plane + top * below.row,
+                    space.errors, errors + unit * below.plane + top * below.row, below.plane,
                     lists.pointers[p], lists.pointers[p + 1], height, below.width * lanes,
                     below.row,
                 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dltlib.kernel.intrinsics import compiled, correlate_columns
+from dltlib.kernel.intrinsics import compiled, correlate_columns, strip_lanes
 from dltlib.kernel.layout import Replica, Space
 from dltlib.kernel.learning import adam
 from dltlib.kernel.rows import EVERYTHING, accumulate_units, lit_end
@@ -31,8 +31,8 @@ def forward(net: Replica, space: Space, index: int, tile: int) -> None:
             rectify = ends and block == blocks - 1 and index < net.layers.size - 1
             accumulate_units(
                 net.forward, first + block * layer.units, layer.units, layer.whole, darkness,
-                space.activity, target, above.plane, space.activity, source, kind + block == 0,
-                space.activity, target if rectify else np.int64(-1),
+                space.activity, target, above.plane, strip_lanes(space.activity), space.activity,
+                source, kind + block == 0, space.activity, target if rectify else np.int64(-1),
             )  # fmt: skip
 
 
@@ -50,8 +50,8 @@ def backward(net: Replica, space: Space, index: int, tile: int) -> None:
         if blocks:
             accumulate_units(
                 net.backward, first, below.features, layer.whole, EVERYTHING, space.errors, target,
-                below.plane, space.errors, source, kind == 0, space.activity,
-                gate if ends else np.int64(-1),
+                below.plane, strip_lanes(space.errors), space.errors, source, kind == 0,
+                space.activity, gate if ends else np.int64(-1),
             )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 TILE_BYTES = 256  # one row of a tile: 64 columns of float32 or 32 of float64
-STRIP_BYTES = 64  # the columns that a convolution takes at a time, four positions to a row
+STRIP_BYTES = 64  # the columns that a convolution takes at a time, of four positions
 STRIPS = TILE_BYTES // STRIP_BYTES  # in a tile
 SHARED = 4  # weights that share a load of errors: with 64 bytes each, half of AVX2's registers
 
@@ -113,35 +113,45 @@ def strip_lanes(typing: Any, array: Any) -> Any:
 
 
 def _accumulator(units: int) -> Any:
-    """The intrinsic that accumulates one row of so many units, as their registers allow."""
+    """The intrinsic that accumulates one row of so many units, as their registers allow: one
+    unit's whole row at a time, or a strip of several units'."""
 
     def accumulate(
-        typing: Any, target: Any, at: Any, pitch: Any, source: Any, origin: Any, offsets: Any,
-        run: Any, values: Any, start: Any, length: Any, count: Any, fresh: Any, gate: Any,
-        gate_at: Any,
+        typing: Any, target: Any, at: Any, pitch: Any, apart: Any, source: Any, origin: Any,
+        offsets: Any, run: Any, values: Any, start: Any, length: Any, count: Any, fresh: Any,
+        gate: Any, gate_at: Any,
     ) -> Any:  # fmt: skip
         signature = types.void(
-            target, at, pitch, source, origin, offsets, run, values, start, length, count, fresh,
-            gate, gate_at,
+            target, at, pitch, apart, source, origin, offsets, run, values, start, length, count,
+            fresh, gate, gate_at,
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             (
-                target, at, pitch, source, origin, offsets, run, values, start, length, count,
-                fresh, gate, gate_at,
+                target, at, pitch, apart, source, origin, offsets, run, values, start, length,
+                count, fresh, gate, gate_at,
             ) = _unpack(context, builder, signature, arguments)  # fmt: skip
-            part, width = _vector(signature.args[0], TILE_BYTES if units == 1 else STRIP_BYTES)
-            zero = ir.Constant(part, None)
+            strip, width = _vector(signature.args[0], STRIP_BYTES)
+            zero = ir.Constant(strip, None)
             gated = builder.icmp_signed(">=", gate_at, I64(0))
-            totals = [cgutils.alloca_once(builder, part) for _ in range(units)]
-            rows = [builder.mul(pitch, I64(unit)) for unit in range(units)]
             runs = [builder.add(start, builder.mul(length, I64(unit))) for unit in range(units)]
-            for column in range(0, TILE_BYTES // width, part.count):
-                inputs = builder.gep(source, [builder.add(origin, I64(column))])
+            places = [
+                (builder.mul(apart, I64(part)), builder.mul(pitch, I64(unit)), begin)
+                for part in range(STRIPS)
+                for unit, begin in enumerate(runs)
+            ]
+            for first in range(0, len(places), max(units, STRIPS)):
+                together = places[first : first + max(units, STRIPS)]
+                totals = [cgutils.alloca_once(builder, strip) for _ in together]
+                # Strips of one unit differ in their inputs, those of several in their weights.
+                inputs = {
+                    part: builder.gep(source, [builder.add(origin, part)])
+                    for part, _, _ in together
+                }
                 addresses = []
-                for row, total in zip(rows, totals, strict=True):
-                    index = builder.add(builder.add(at, row), I64(column))
-                    pointer = builder.bitcast(builder.gep(target, [index]), part.as_pointer())
+                for (part, row, _), total in zip(together, totals, strict=True):
+                    index = builder.add(builder.add(at, row), part)
+                    pointer = builder.bitcast(builder.gep(target, [index]), strip.as_pointer())
                     addresses.append(pointer)
                     builder.store(zero, total)
                 with builder.if_then(builder.not_(fresh)):
@@ -150,20 +160,30 @@ def _accumulator(units: int) -> Any:
                 with cgutils.for_range(builder, count) as loop:
                     k = loop.index
                     offset = builder.load(builder.gep(offsets, [builder.add(run, k)]))
-                    here = _load(builder, inputs, builder.sext(offset, I64), part, width)
-                    for begin, total in zip(runs, totals, strict=True):
+                    offset = builder.sext(offset, I64)
+                    here = {
+                        part: _load(builder, pointer, offset, strip, width)
+                        for part, pointer in inputs.items()
+                    }
+                    weights = {}
+                    for begin in dict.fromkeys(begin for _, _, begin in together):
                         weight = builder.load(builder.gep(values, [builder.add(begin, k)]))
                         weight = builder.insert_element(zero, weight, I32(0))
-                        weight = _shuffle(builder, weight, weight, [0] * part.count)
-                        more = _multiply_add(builder, part, weight, here, builder.load(total))
+                        weights[begin] = _shuffle(builder, weight, weight, [0] * strip.count)
+                    for (part, _, begin), total in zip(together, totals, strict=True):
+                        more = _multiply_add(
+                            builder, strip, weights[begin], here[part], builder.load(total)
+                        )
                         builder.store(more, total)
                 for address, total in zip(addresses, totals, strict=True):
                     builder.store(builder.load(total), address, align=width)
                 with builder.if_then(gated):
                     # Not max(0, x): what is not a number must stay so, for the loss to show it.
-                    for row, address, total in zip(rows, addresses, totals, strict=True):
-                        index = builder.add(builder.add(gate_at, row), I64(column))
-                        through = _load(builder, gate, index, part, width)
+                    for (part, row, _), address, total in zip(
+                        together, addresses, totals, strict=True
+                    ):
+                        index = builder.add(builder.add(gate_at, row), part)
+                        through = _load(builder, gate, index, strip, width)
                         closed = builder.fcmp_ordered("<=", through, zero)
                         value = builder.select(closed, zero, builder.load(total))
                         builder.store(value, address, align=width)
@@ -178,6 +198,7 @@ def _accumulator(units: int) -> Any:
 _ACCUMULATE = """One row of each of some units: target[at + u pitch :] += a sum over k < count of
     values[start + u length + k] * source[origin + offsets[run + k] :].
 
+    A row is `STRIPS` strips, in target, source and gate ``apart`` from one to the next.
     ``fresh``: begin at zero. ``gate_at`` >= 0: at the end let through only where gate[gate_at:] is
     positive, the result itself serving as gate if ``gate_at`` is ``at`` and ``gate`` is ``target``.
     """
@@ -239,60 +260,88 @@ def correlate_columns(
     return signature, generate
 
 
-@intrinsic
-def correlate_positions(
-    typing: Any, target: Any, source: Any, origin: Any, offsets: Any, errors: Any, where: Any,
-    start: Any, stop: Any, rows: Any, columns: Any, pitch: Any,
-) -> Any:  # fmt: skip
-    """target[k] += errors[where:] . source[origin + offsets[k] :], over some rows of an image.
+def _correlator(units: int, shared: int) -> Any:
+    """The intrinsic for so many units of the same inputs, so many of their weights at a time."""
 
-    A row is ``columns`` numbers, and the next begins ``pitch`` numbers further on. Four weights
-    share each load of errors; each has a strip of partial sums that is folded once at the end. The
-    last four of a list overlap themselves: the last weight stands in for those that are missing.
-    """
-    signature = types.void(
-        target, source, origin, offsets, errors, where, start, stop, rows, columns, pitch
-    )
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (target, source, origin, offsets, errors, where, start, stop, rows, columns, pitch) = (
-            _unpack(context, builder, signature, arguments)
+    def correlate(
+        typing: Any, target: Any, source: Any, origin: Any, offsets: Any, errors: Any, where: Any,
+        apart: Any, start: Any, stop: Any, rows: Any, columns: Any, pitch: Any,
+    ) -> Any:  # fmt: skip
+        signature = types.void(
+            target, source, origin, offsets, errors, where, apart, start, stop, rows, columns, pitch
         )
-        strip, width = _vector(signature.args[0], STRIP_BYTES)
-        source = builder.gep(source, [origin])
-        errors = builder.gep(errors, [where])
-        sums = [cgutils.alloca_once(builder, strip) for _ in range(SHARED)]
-        last = builder.sub(stop, I64(1))
-        with cgutils.for_range_slice(builder, start, stop, I64(SHARED)) as (first, _):
-            weights, inputs = [], []
-            for i, total in enumerate(sums):
-                k = builder.add(first, I64(i))
-                k = builder.select(builder.icmp_signed("<", k, last), k, last)
-                weights.append(k)
-                offset = builder.sext(builder.load(builder.gep(offsets, [k])), I64)
-                inputs.append(builder.gep(source, [offset]))
-                builder.store(ir.Constant(strip, None), total)
-            with cgutils.for_range(builder, rows) as row:
-                begin = builder.mul(row.index, pitch)
-                end = builder.add(begin, columns)
-                with cgutils.for_range_slice(builder, begin, end, I64(strip.count)) as (i, _):
-                    error = _load(builder, errors, i, strip, width)
-                    for total, pointer in zip(sums, inputs, strict=True):
-                        value = _load(builder, pointer, i, strip, width)
-                        value = _multiply_add(builder, strip, error, value, builder.load(total))
-                        builder.store(value, total)
-            folded = [builder.load(total) for total in sums]
-            while folded[0].type.count > 4:
-                folded = [_halve(builder, vector) for vector in folded]
-            folded = _fold(builder, *folded)
-            # All are read before one is written: a stand-in writes what the last weight does.
-            old = [builder.load(builder.gep(target, [k])) for k in weights]
-            for i, k in enumerate(weights):
-                value = builder.fadd(old[i], builder.extract_element(folded, I32(i)))
-                builder.store(value, builder.gep(target, [k]))
-        return context.get_dummy_value()
 
-    return signature, generate
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (
+                target, source, origin, offsets, errors, where, apart, start, stop, rows, columns,
+                pitch,
+            ) = _unpack(context, builder, signature, arguments)  # fmt: skip
+            strip, width = _vector(signature.args[0], STRIP_BYTES)
+            source = builder.gep(source, [origin])
+            outputs = [
+                builder.gep(errors, [builder.add(where, builder.mul(apart, I64(unit)))])
+                for unit in range(units)
+            ]
+            length = builder.sub(stop, start)
+            sums = [
+                [cgutils.alloca_once(builder, strip) for _ in range(shared)] for _ in range(units)
+            ]
+            last = builder.sub(stop, I64(1))
+            with cgutils.for_range_slice(builder, start, stop, I64(shared)) as (first, _):
+                weights, inputs = [], []
+                for i in range(shared):
+                    k = builder.add(first, I64(i))
+                    k = builder.select(builder.icmp_signed("<", k, last), k, last)
+                    weights.append(k)
+                    offset = builder.sext(builder.load(builder.gep(offsets, [k])), I64)
+                    inputs.append(builder.gep(source, [offset]))
+                    for own in sums:
+                        builder.store(ir.Constant(strip, None), own[i])
+                with cgutils.for_range(builder, rows) as row:
+                    begin = builder.mul(row.index, pitch)
+                    end = builder.add(begin, columns)
+                    with cgutils.for_range_slice(builder, begin, end, I64(strip.count)) as (i, _):
+                        values = [_load(builder, pointer, i, strip, width) for pointer in inputs]
+                        for output, own in zip(outputs, sums, strict=True):
+                            error = _load(builder, output, i, strip, width)
+                            for total, value in zip(own, values, strict=True):
+                                more = _multiply_add(
+                                    builder, strip, error, value, builder.load(total)
+                                )
+                                builder.store(more, total)
+                places, folded = [], []
+                for unit, own in enumerate(sums):
+                    before = builder.mul(length, I64(unit))
+                    places += [builder.gep(target, [builder.add(k, before)]) for k in weights]
+                    folded += [builder.load(total) for total in own]
+                while folded[0].type.count > 4:
+                    folded = [_halve(builder, vector) for vector in folded]
+                folded += folded[-1:] * (-len(folded) % 4)
+                fours = [_fold(builder, *folded[i : i + 4]) for i in range(0, len(folded), 4)]
+                # All are read before one is written: a stand-in writes what the last weight does.
+                old = [builder.load(place) for place in places]
+                for i, place in enumerate(places):
+                    sum_ = builder.extract_element(fours[i // 4], I32(i % 4))
+                    builder.store(builder.fadd(old[i], sum_), place)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    correlate.__doc__ = _CORRELATE
+    return intrinsic(correlate)
+
+
+_CORRELATE = """For each of some units u, whose lists are n = stop - start long:
+    target[k + u n] += errors[where + u apart :] . source[origin + offsets[k] :], over some rows of
+    an image.
+
+    A row is ``columns`` numbers, and the next begins ``pitch`` numbers further on. Some weights
+    share each load of errors, and the units each load of inputs; each weight has a strip of partial
+    sums that is folded once at the end. The last of a list overlap themselves: the last weight
+    stands in for those that are missing.
+    """
+ALIKE = 3  # units that share loads of inputs, two weights of each: 12 of 16 registers of AVX2
+correlate_positions, correlate_together = _correlator(1, SHARED), _correlator(ALIKE, 2)
 
 
 def _window(builder: Any, origin: Any, row: Any, lanes: int) -> list[Any]:

@@ -12,7 +12,8 @@ from dltlib.kernel.intrinsics import STRIP_BYTES, STRIPS, TILE_BYTES
 
 # Activity of one layer, the images being the first. A dense layer's tile is ``[1 + feature,
 # column]``; a convolution's strip is ``[1 + channel, y + 1, x + 1, column]``, where the right
-# border of one row is the left one of the next. The errors lie in the same way, but for
+# border of one row is the left one of the next, and below there are zeros enough to make the rows
+# a multiple of four. The errors lie in the same way, but for
 # convolutions only those of one strip are kept.
 PLANES = np.dtype(
     [
@@ -121,8 +122,8 @@ def geometry(
                     layers["winners"][index - 1] = winners
                     winners += tiles * STRIPS * depth * height * width * lanes
             here["features"], here["height"], here["width"] = depth, height, width
-            here["row"] = (1 + -(-width // STRIPS) * STRIPS) * lanes
-            here["plane"] = (height + 2) * here["row"]
+            here["row"] = (1 + width) * lanes
+            here["plane"] = (-(-height // STRIPS) * STRIPS + 2) * here["row"]
             # One position more, because the last border ends where the next strip begins.
             here["stride"] = (1 + depth) * here["plane"] + lanes
             count, kept = tiles * STRIPS, 1
@@ -150,8 +151,8 @@ def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> S
     lanes = STRIP_BYTES // dtype.itemsize
     for index, here in enumerate(shape.planes):
         if index <= shape.convolutions > 0:
-            ones = np.zeros((here["height"] + 2, here["row"] // lanes, lanes))
-            ones[1:-1, 1 : 1 + here["width"]] = 1
+            ones = np.zeros((here["plane"] // here["row"], 1 + here["width"], lanes))
+            ones[1 : 1 + here["height"], 1:] = 1
             count = tiles * STRIPS
         else:
             ones, count = np.ones(here["plane"]), tiles

@@ -19,9 +19,12 @@ def lit_end(lists: Lists, start: int, stop: int, darkness: int) -> int:
 @compiled
 def accumulate_units(
     lists: Lists, first: int, units: int, whole: bool, darkness: int, target: np.ndarray, at: int,
-    pitch: int, source: np.ndarray, origin: int, fresh: bool, gate: np.ndarray, gate_at: int,
+    pitch: int, apart: int, source: np.ndarray, origin: int, fresh: bool, gate: np.ndarray,
+    gate_at: int,
 ) -> None:  # fmt: skip
     """Rows of all units, ``pitch`` apart, from one block's runs, of which ``first`` is the first.
+
+    ``apart`` is from one strip of a row to the next.
 
     Where the layer is ``whole``, all units read the same inputs, so that some can share each load
     of them; every number is still the same sum in the same order.
@@ -34,7 +37,7 @@ def accumulate_units(
         while done + TOGETHER <= units:
             row = done * pitch
             accumulate_together(
-                target, at + row, pitch, source, origin, lists.offsets, run, lists.values,
+                target, at + row, pitch, apart, source, origin, lists.offsets, run, lists.values,
                 run + done * length, length, count, fresh, gate,
                 gate_at + row if gate_at >= 0 else gate_at,
             )  # fmt: skip
@@ -44,6 +47,6 @@ def accumulate_units(
         count = lit_end(lists, start, lists.pointers[first + unit + 1], darkness) - start
         row = unit * pitch
         accumulate(
-            target, at + row, pitch, source, origin, lists.offsets, start, lists.values, start,
-            np.int64(0), count, fresh, gate, gate_at + row if gate_at >= 0 else gate_at,
+            target, at + row, pitch, apart, source, origin, lists.offsets, start, lists.values,
+            start, np.int64(0), count, fresh, gate, gate_at + row if gate_at >= 0 else gate_at,
         )  # fmt: skip
