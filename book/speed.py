@@ -311,8 +311,8 @@ page.glue(
 # {glue:text}`conv_plain_high:.0f` ms in later rounds: no less, whatever is left.
 #
 # Where does the rest go? Dense and at full width the plain loop already runs at {glue:text}`conv_plain_peak:.0%` of the machine's matrix peak, the library at
-# {glue:text}`conv_peak:.0%`; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: the gradients load an input for
-# every multiply-add, and a layer of 16,384 × 256 dense weights comes by from memory for each batch. At the sparse end the library's share is {glue:text}`conv_peak_end:.0%`, because lists
+# {glue:text}`conv_peak:.0%`; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: a layer of
+# 16,384 × 256 dense weights comes by from memory for each batch, and once weights are missing there is a load for every multiply-add. At the sparse end the library's share is {glue:text}`conv_peak_end:.0%`, because lists
 # become so short that beginning and ending a row costs as much as the weights in it, and what does not depend on weights (pooling,
 # moving images and activity) is a part of the whole. Dense layers stay in the kernel, too: given to stock convolutions, they would take the
 # first rounds' bits with them, which would then depend on the processor again.

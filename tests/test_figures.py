@@ -112,6 +112,22 @@ def test_curves_of_one_seed_have_no_interval_and_leave_out_what_was_not_measured
     assert figures.curves(table)["round"].min() == 1
 
 
+def test_two_seeds_are_two_points_and_three_a_band(table: pd.DataFrame) -> None:
+    def points(some: pd.DataFrame) -> list[list[float]]:
+        ax = figures.accuracy_curves(some, [WORST]).axes[0]
+        lines = [line for line in ax.get_lines() if line.get_marker() == "."]
+        return sorted(list(line.get_ydata()) for line in lines)
+
+    two = table[table["seed"] < 2]
+    of_seed = [
+        100
+        * two[(two["arm"] == WORST) & (two["seed"] == seed)].sort_values("round")["test_accuracy"]
+        for seed in (0, 1)
+    ]
+    np.testing.assert_allclose(points(two), sorted(list(own) for own in of_seed))
+    assert points(table) == []
+
+
 def test_lead_pairs_by_seed(table: pd.DataFrame) -> None:
     shuffled = table.sample(frac=1, random_state=0)  # pairing must not rest on the order of rows
     known = figures.curves(figures.lead(shuffled, BEST), [WORST], "lead")

@@ -71,6 +71,15 @@ def line(ax, label: str):
     return found
 
 
+def curves_in(ax):
+    """Lines of three points; the seeds' own points are joined by none."""
+    return [
+        one
+        for one in ax.get_lines()
+        if len(one.get_xdata()) == 3 and one.get_linestyle() not in ("None", "none")
+    ]
+
+
 def test_best_masks_are_chosen_by_validation_and_are_never_the_whole_network(criterion_table):
     best = figures.best_masks(criterion_table, [W_I, CONSTANT]).set_index(["arm", "seed"])
     # Round 0 has the best validation accuracy of W_I; of its equal rounds the one that keeps most.
@@ -94,8 +103,7 @@ def test_mask_curves_plot_mean_test_accuracy_in_percent(criterion_table):
     figure = figures.mask_curves(criterion_table, {"a": [W_I], "b": [CONSTANT]})
     upper, lower = figure.axes
     assert (upper.get_title("left"), lower.get_title("left")) == ("a", "b")
-    drawn = [one for one in upper.get_lines() if len(one.get_xdata()) == 3]
-    (masked,) = drawn
+    (masked,) = curves_in(upper)
     order = np.argsort(-masked.get_xdata())
     assert masked.get_xdata()[order].tolist() == [100, 50, 25]
     assert masked.get_ydata()[order] == pytest.approx([0.5, 10.5, 20.5])
@@ -137,7 +145,7 @@ def test_epoch_curves_plot_mean_accuracy_over_epochs(learned_table):
     )
     for ax in figure.axes:
         assert ax.get_ylim() == (80, 100)
-        assert [one.get_label() for one in ax.get_lines() if len(one.get_xdata()) == 3] == [
+        assert [one.get_label() for one in curves_in(ax)] == [
             figures.variant_name(arm) for arm in LEARNED
         ]
         for place, arm in enumerate(LEARNED):

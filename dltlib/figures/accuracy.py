@@ -23,9 +23,10 @@ def curves(
     """Mean of a column over the seeds with its 95 % interval (Student's), arm by arm and round by
     round.
 
-    Columns: arm, round, density (mean over the seeds), mean, low, high, seeds. One seed alone has
-    no interval: low and high are NaN. Arms in the order given; rounds without a number are left
-    out. Raises `UserError` for an arm or column that the table lacks.
+    Columns: arm, round, density (mean over the seeds), mean, low, high, seeds (how many), least and
+    most (of any seed). Fewer than three seeds have no interval: low and high are NaN. Arms in the
+    order given; rounds without a number are left out. Raises `UserError` for an arm or column that
+    the table lacks.
     """
     arms = known_arms(table, arms)
     if column not in table:
@@ -33,10 +34,18 @@ def curves(
     rows = table[table["arm"].isin(arms) & table[column].notna()]
     result = pd.DataFrame(
         [
-            (arm, number, group["density"].mean(), *claims.interval(group[column]), len(group))
+            (
+                arm,
+                number,
+                group["density"].mean(),
+                *claims.interval(group[column]),
+                len(group),
+                group[column].min(),
+                group[column].max(),
+            )
             for (arm, number), group in rows.groupby(["arm", "round"], sort=True)
         ],
-        columns=["arm", "round", "density", "mean", "low", "high", "seeds"],
+        columns=["arm", "round", "density", "mean", "low", "high", "seeds", "least", "most"],
     )
     place = {arm: index for index, arm in enumerate(arms)}
     return result.sort_values(
@@ -213,7 +222,7 @@ def draw_curves(ax: Axes, known: pd.DataFrame, names: Mapping[str, str]) -> None
         )
         if drawn.dashes:
             line.set_dashes(drawn.dashes)
-        draw_band(ax, left, 100 * rows["low"], 100 * rows["high"], drawn.color)
+        draw_spread(ax, left, rows, drawn.color)
 
 
 _MARKERS = "osD^vPX<>"
@@ -223,6 +232,16 @@ def draw_band(ax: Axes, x: pd.Series, low: pd.Series, high: pd.Series, color: st
     """An interval along a line: a tint, and a thin outline in the line's colour, to be seen by."""
     tint = to_rgba(color, 0.12)
     ax.fill_between(x, low, high, facecolor=tint, edgecolor=color, linewidth=0.5)
+
+
+def draw_spread(ax: Axes, x: pd.Series, known: pd.DataFrame, color: str) -> None:
+    """How far the seeds of `curves` lie apart, in percent: the interval as a band or, of two seeds,
+    which have none, each as a point."""
+    draw_band(ax, x, 100 * known["low"], 100 * known["high"], color)
+    few = known["seeds"] == 2
+    if few.any():
+        both = 100 * known.loc[few, ["least", "most"]]
+        ax.plot(x[few], both, color=color, linestyle="none", marker=".", markersize=4)
 
 
 def draw_dense(ax: Axes, baseline: claims.Interval, label: str = "dense network") -> None:

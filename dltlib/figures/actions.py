@@ -16,9 +16,9 @@ from dltlib.figures.accuracy import (
     curves,
     dense_baseline,
     density_axis,
-    draw_band,
     draw_curves,
     draw_dense,
+    draw_spread,
     finish_panels,
     known_arms,
     lead,
@@ -291,7 +291,7 @@ def own_density(table: pd.DataFrame, arm: str, reference: str) -> Figure:
         rows = densities[densities["arm"] == one]
         drawn = {"color": style(one).color, "label": names[one]}
         upper.plot(rows["round"], 100 * rows["mean"], marker="o", markersize=4, **drawn)
-        draw_band(upper, rows["round"], 100 * rows["low"], 100 * rows["high"], style(one).color)
+        draw_spread(upper, rows["round"], rows, style(one).color)
     upper.set_yscale("log")
     low = 100 * densities["mean"].min()
     ticks = [tick for tick in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if tick >= 0.9 * low]
@@ -411,7 +411,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
             numbers.append(known.assign(share=column))
             left = 100 * known["density"]
             ax.plot(left, 100 * known["mean"], color=color, linestyle=line, label=label)
-            draw_band(ax, left, 100 * known["low"], 100 * known["high"], color)
+            draw_spread(ax, left, known, color)
         ax.set_title(names[arm], loc="left")
         ax.set_ylim(-3, 103)
         density_axis(ax, label="")

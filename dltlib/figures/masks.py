@@ -17,6 +17,7 @@ from dltlib.figures.accuracy import (
     draw_band,
     draw_curves,
     draw_dense,
+    draw_spread,
     finish_panels,
     known_arms,
 )
@@ -192,7 +193,7 @@ def _draw_over_epochs(ax: Axes, known: pd.DataFrame, marker: str = "") -> None:
         )
         if drawn.dashes:
             line.set_dashes(drawn.dashes)
-        draw_band(ax, rows["round"], 100 * rows["low"], 100 * rows["high"], drawn.color)
+        draw_spread(ax, rows["round"], rows, drawn.color)
 
 
 def pixel_shares(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) -> np.ndarray:
