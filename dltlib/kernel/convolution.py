@@ -53,8 +53,8 @@ def _clear_below(values: np.ndarray, start: int, units: int, planes: np.ndarray,
     """Zero the pixels of every unit's plane from that image row on; ``start`` is the first pixel
     of the first plane."""
     for unit in range(units):
-        begin = start + unit * planes.plane + row * planes.row
-        end = start + (1 + unit) * planes.plane - 2 * planes.row
+        begin = start + unit * planes["plane"] + row * planes["row"]
+        end = start + (1 + unit) * planes["plane"] - 2 * planes["row"]
         values[begin:end] = 0
 
 
