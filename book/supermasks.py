@@ -9,7 +9,7 @@
 #     language: python
 #     name: python3
 #   dltlib:
-#     records: ["supermasks-fc-*", "learned_supermasks-fc-*"]
+#     records: ["training_time-fc-*", "supermasks-fc-*", "learned_supermasks-fc-*"]
 # ---
 
 # %% [markdown]
