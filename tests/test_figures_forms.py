@@ -111,7 +111,9 @@ def test_few_lines_have_a_legend_and_many_are_named_where_they_end() -> None:
     assert written(few) == []
     many = figures.accuracy_curves(many_arms(6))
     assert many.legends == []
-    assert written(many) == ["dense network", *list(STYLES)[:6]]
+    names = written(many)
+    assert set(names[:2]) == {"dense network", list(STYLES)[0]}  # these two end in one height
+    assert names[2:] == list(STYLES)[1:6]
 
 
 def test_names_keep_apart_and_move_no_further_than_they_must() -> None:
@@ -132,7 +134,9 @@ def test_a_line_that_has_left_the_panel_is_not_named_in_it() -> None:
 
 def test_lines_that_coincide_take_turns_with_their_markers() -> None:
     figure = figures.accuracy_curves(many_arms(4))
-    drawn = [line for line in figure.axes[0].get_lines() if line.get_marker() not in ("None", "")]
+    drawn = [
+        line for line in ends.named_lines(figure.axes[0]) if line.get_marker() not in ("None", "")
+    ]
     assert len({line.get_marker() for line in drawn}) == 4
     assert len({line.get_markevery()[0] for line in drawn}) == 4
 

@@ -11,7 +11,6 @@ from dltlib import actions, catalogue, experiments
 from dltlib.errors import UserError
 from dltlib.experiments import plan
 from dltlib.kinds import criterion_masks, learned_masks, tickets
-from dltlib.kinds.masks import MaskArm
 from dltlib.kinds.tickets import Arm
 from dltlib.plans import Plan
 
@@ -92,7 +91,10 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
     arm = tickets.parse("snip/signed_constant/variant_2")
     assert arm == ("snip", "signed_constant", "variant_2")
     assert str(arm) == "snip/signed_constant/variant_2"
-    assert criterion_masks.parse("grad") == MaskArm("grad", "initial", "plain")
+    assert criterion_masks.parse("grad") == ("grad", "initial", "plain", "end")
+    assert str(criterion_masks.parse("grad")) == "grad/initial/plain"
+    stopped = "grad/constant/plain/epoch=2"
+    assert str(criterion_masks.parse(stopped)) == stopped
     assert str(learned_masks.parse("learned/constant")) == "learned/constant/plain"
     assert plan("criteria", arms=("movement", "random/reinit")).arms == (
         "movement/rewind/zero",
@@ -111,7 +113,9 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
         ("supermasks", "learned", "unknown criterion 'learned'"),
         ("supermasks", "random/two", "values are one of initial, constant"),
         ("supermasks", "random/initial/large", "scaling one of plain, rescaled"),
-        ("supermasks", "random/initial/plain/x", "a supermask is source/values/scaling"),
+        ("supermasks", "random/initial/plain/x", "'x' is no place to stop a training: write epoch"),
+        ("supermasks", "random/initial/plain/end/x", "is source/values/scaling/stop, not"),
+        ("learned_supermasks", "learned/initial/plain/x", "a supermask is source/values/scaling"),
         ("learned_supermasks", "random", "the source one of learned, learned_identity, not"),
     ],
 )
@@ -197,7 +201,7 @@ def test_sizes_are_those_of_the_paper() -> None:
 
 def test_bad_names_are_refused_with_the_valid_ones() -> None:
     for arguments, message in (
-        (("criterion",), "'criterion': choose one of criteria, signs, zeros, supermasks, learned"),
+        (("criterion",), "'criterion': choose one of criteria, signs, zeros, supermasks, "),
         (("criteria", "vgg"), "'vgg': choose one of fc, conv2, conv4, conv6"),
         (("criteria", "fc", "huge"), "'huge': choose one of paper, cpu, tiny"),
     ):
