@@ -239,13 +239,11 @@ page.show(
 )
 
 # %% tags=["remove-input"]
-by_stop = figures.by_training_time(timed.table, iterations).pivot(
-    index=["kind", "seed"], columns="stop", values="test_accuracy"
-)
-by_stop = by_stop.rename(columns={"epoch=5": "five"})
+stopped = figures.by_training_time(timed.table, iterations)
+by_stop = stopped.pivot(index=["kind", "seed"], columns="stop", values="test_accuracy")
 KINDS = [f"{source}/{values}/plain" for source in ("large_final", SAME_SIGN) for values in NICE]
 since = {
-    kind: claims.interval((100 * (own["end"] - own["five"])).tolist())
+    kind: claims.interval((100 * (own["end"] - own["epoch=5"])).tolist())
     for kind in KINDS
     for own in [by_stop.loc[kind]]
 }
@@ -259,7 +257,7 @@ page.table(
             f"{source}, {NICE[values]}": {
                 "half right": f"{100 * own['accuracy=0.5'].mean():.1f}",
                 "1 epoch": f"{100 * own['epoch=1'].mean():.1f}",
-                "5 epochs": f"{100 * own['five'].mean():.1f}",
+                "5 epochs": f"{100 * own['epoch=5'].mean():.1f}",
                 f"{timed.plan['epochs']} epochs": f"{100 * own['end'].mean():.1f}",
                 "end less 5 epochs": claims.bracketed(*since[kind], 1),
                 "worse at the end?": answers[kind],
@@ -272,13 +270,15 @@ page.table(
     caption="The same in numbers: test accuracy in percent, mean over seeds, and the paired difference in points with its 95 % interval. "
     "*Half right*: stopped when half of the validation images were.",
 )
-trained_at = figures.by_training_time(timed.table, iterations).groupby("stop")["iterations"].mean()
-half, by_kind = trained_at["accuracy=0.5"], 100 * by_stop.groupby("kind").mean()
-peaks = {kind: row.rename({"five": "epoch=5"}).idxmax() for kind, row in by_kind.iterrows()}
-after = {stop: f"after {trained_at[stop] / epoch_length:.2g} epochs" for stop in trained_at.index}
-at_end = (
-    by_kind.loc[f"{SAME_SIGN}/constant/plain", "end"],
-    by_kind.loc["large_final/constant/plain", "end"],
+by_kind = 100 * by_stop.groupby("kind").mean()
+peaks = by_kind.idxmax(axis=1)
+trained_for = stopped.groupby("stop")["iterations"].mean() / epoch_length
+after = {
+    stop: "after one epoch" if epochs == 1 else f"after {epochs:.2g} epochs"
+    for stop, epochs in trained_for.items()
+}
+end_same, end_large = (
+    by_kind.loc[f"{source}/constant/plain", "end"] for source in (SAME_SIGN, "large_final")
 )
 page.glue(
     sm_time_answer={
@@ -294,10 +294,10 @@ page.glue(
         )
         + ".",
     ),
-    sm_time_half=half,
+    sm_time_half=trained_for["accuracy=0.5"] * epoch_length,
     sm_time_half_same=by_kind.loc[f"{SAME_SIGN}/initial/plain", "accuracy=0.5"],
-    sm_time_peak=f"All four kinds are best {after[peaks[KINDS[0]]].replace('after 1 epochs', 'after one epoch')}"
-    if len(set(peaks.values())) == 1
+    sm_time_peak=f"All four kinds are best {after[peaks[KINDS[0]]]}"
+    if peaks.nunique() == 1
     else "Where each is best: "
     + "; ".join(
         f"{source} {NICE[values]} {after[peaks[kind]]}"
@@ -305,9 +305,9 @@ page.glue(
         for source, values, _ in [kind.split("/")]
     ),
     sm_time_best=by_kind.max(axis=1).max(),
-    sm_time_end_same=at_end[0],
-    sm_time_end_large=at_end[1],
-    sm_time_end_lead=at_end[0] - at_end[1],
+    sm_time_end_same=end_same,
+    sm_time_end_large=end_large,
+    sm_time_end_lead=end_same - end_large,
 )
 
 # %% [markdown]
