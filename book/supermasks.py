@@ -268,7 +268,7 @@ page.table(
         }
     ).T.rename_axis(None),
     caption="The same in numbers: test accuracy in percent, mean over seeds, and the paired difference in points with its 95 % interval. "
-    "*Half right*: stopped when half of the validation images were.",
+    "Half right: stopped when half of the validation images were.",
 )
 by_kind = 100 * by_stop.groupby("kind").mean()
 peaks = by_kind.idxmax(axis=1)
