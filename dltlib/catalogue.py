@@ -7,7 +7,9 @@ a package of one's own adds to them as this file does.
 """
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from dltlib.registry import Registry
 
@@ -40,10 +42,8 @@ WIDEST = 64.0  # times the paper's hidden sizes: more is a mistyped width
 
 NETWORKS: Registry[Architecture] = Registry("network")
 for _network in (
-    # FC's learned rate is section 5's. The paper gives none for convolutions; these have the best
-    # of 10, 30, 100, 300, 1000 on Conv2, chosen by validation accuracy after 10 epochs at the cpu
-    # preset's width and images (python tools/choose_learning_rate.py conv2; the record is
-    # learning_rates-conv2-cpu). A full-width network may want another.
+    # FC's learned rate is section 5's. The paper gives none for convolutions; 300 had the best
+    # validation accuracy of 10 to 1000 on a Conv2 of an eighth of the width (2026-11-24).
     Architecture("fc", "FC", (), (300, 100), "mnist", 55, 1.2e-3, 100.0, keep_conv=1.0),
     Architecture("conv2", "Conv2", (64, 64), (256, 256), "cifar10", 27, 2e-4, 300.0),
     Architecture("conv4", "Conv4", (64, 64, 128, 128), (256, 256), "cifar10", 34, 3e-4, 300.0),
@@ -142,14 +142,20 @@ STOPS = (
 # --- experiments --------------------------------------------------------------------------------
 
 
+# Of SGD, tried for learned masks: 100, 50 and 20 are those of later work on the paper's networks.
+MASK_RATES = (20, 50, 100, 300)
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """A named set of arms. ``kind`` names the entry of `kinds.KINDS` that reads and runs them."""
+    """A named set of arms. ``kind`` names the entry of `kinds.KINDS` that reads and runs them;
+    ``options`` stand in place of its presets'."""
 
     name: str
     title: str
     kind: str
     arms: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _masks(*sources: str) -> tuple[str, ...]:
@@ -204,6 +210,17 @@ for _experiment in (
         "the same with the identity as the sample's gradient (not in the paper)",
         "learned_masks",
         _masks("learned_identity"),
+    ),
+    Experiment(
+        "learning_rates",
+        "learned masks over w_i at several rates of SGD, briefly, to choose one (not in the paper)",
+        "learned_masks",
+        tuple(
+            f"learned/initial/{scaling}/rate={rate}"
+            for scaling in MASK_SCALINGS
+            for rate in MASK_RATES
+        ),
+        {"seeds": 1, "epochs": 3},
     ),
 ):
     EXPERIMENTS.add(_experiment)

@@ -103,10 +103,10 @@ class Learner:
     """R replicas' mask scores and momentum, learned side by side. Everything is ``[replica, ...]``.
 
     ``values`` are the frozen weights, ``rescaled`` says which replicas use dynamic weight
-    rescaling, ``identity`` which take the gradient straight through to m, and
-    ``seeds`` names their randomness. ``step`` counts the updates so far; with
-    ``scores`` and ``momentum`` it is all that a checkpoint needs, since a sampled mask is a
-    function of (seed, layer, weight, step) alone.
+    rescaling, ``identity`` which take the gradient straight through to m, ``seeds`` names their
+    randomness, and ``rates`` are SGD's, the settings' ``learning_rate`` for all if left out.
+    ``step`` counts the updates so far; with ``scores`` and ``momentum`` it is all that a
+    checkpoint needs, since a sampled mask is a function of (seed, layer, weight, step) alone.
     """
 
     network: Network
@@ -116,6 +116,7 @@ class Learner:
     scores: Weights
     momentum: Weights
     identity: Bool[Tensor, " replica"]
+    rates: Sequence[float] | None = None
     step: int = 0
 
     @classmethod
@@ -126,12 +127,13 @@ class Learner:
         rescaled: Bool[Tensor, " replica"],
         seeds: Sequence[int],
         identity: Bool[Tensor, " replica"] | None = None,
+        rates: Sequence[float] | None = None,
     ) -> "Learner":
         """Scores at 0: every weight is kept with probability one half."""
         scores, momentum = ([torch.zeros_like(value) for value in values] for _ in range(2))
         if identity is None:
             identity = torch.zeros_like(rescaled)
-        return cls(network, values, rescaled, seeds, scores, momentum, identity)
+        return cls(network, values, rescaled, seeds, scores, momentum, identity, rates)
 
     @classmethod
     def of_variants(
@@ -140,8 +142,9 @@ class Learner:
         variants: Sequence[tuple[str, ...]],
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
+        rates: Sequence[float] | None = None,
     ) -> "Learner":
-        """One replica, not yet learned, for each (source, values, scaling) and seed in its place.
+        """One replica, not yet learned, for each (source, values, scaling), seed and rate of SGD.
 
         Sources are of `catalogue.LEARNED_SOURCES`, values of
         `catalogue.MASK_VALUES`, scaling of `catalogue.MASK_SCALINGS`; others raise
@@ -173,7 +176,7 @@ class Learner:
                 [source == "learned_identity" for source, *_ in variants],
             )
         )
-        return cls.start(network, frozen, rescaled, seeds, identity)
+        return cls.start(network, frozen, rescaled, seeds, identity, rates)
 
     def __post_init__(self) -> None:
         device = self.values[0].device
@@ -184,6 +187,8 @@ class Learner:
             for layer in self.network.layers
         ]
         self.biases = networks.initial_biases(self.network, len(self.seeds), device)
+        if self.rates is not None:
+            self._rates = torch.tensor(self.rates, dtype=self.values[0].dtype, device=device)
         self._captured: _Captured | None = None
 
     def probabilities(self) -> Weights:
@@ -245,7 +250,7 @@ class Learner:
                 rescaled=bool(self.rescaled[replica]),
                 identity=bool(self.identity[replica]),
                 momentum=MOMENTUM,
-                rate=settings.learning_rate,
+                rate=self.rates[replica] if self.rates else settings.learning_rate,
             )
             loss[replica] = passes.learn(
                 self.network, layers, split, batches[replica], self.step, rule
@@ -311,7 +316,8 @@ class Learner:
                 gradient * factor * probability * (1 - probability),
             )
             velocity.mul_(MOMENTUM).add_(slope)
-            score.sub_(velocity, alpha=settings.learning_rate)
+            rate = settings.learning_rate if self.rates is None else _column(self._rates, velocity)
+            score.sub_(velocity * rate)
         return losses.detach().double()
 
     def accuracy(self, split: Split) -> Float64[Tensor, " replica"]:

@@ -96,6 +96,8 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
     stopped = "grad/constant/plain/epoch=2"
     assert str(criterion_masks.parse(stopped)) == stopped
     assert str(learned_masks.parse("learned/constant")) == "learned/constant/plain"
+    tried = "learned/constant/plain/rate=50"
+    assert str(learned_masks.parse(tried)) == tried
     assert plan("criteria", arms=("movement", "random/reinit")).arms == (
         "movement/rewind/zero",
         "random/reinit/zero",
@@ -115,7 +117,9 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
         ("supermasks", "random/initial/large", "scaling one of plain, rescaled"),
         ("supermasks", "random/initial/plain/x", "'x' is no place to stop a training: write epoch"),
         ("supermasks", "random/initial/plain/end/x", "is source/values/scaling/stop, not"),
-        ("learned_supermasks", "learned/initial/plain/x", "a supermask is source/values/scaling"),
+        ("learned_supermasks", "learned/initial/plain/x", "'x' is no rate of learning: write rate"),
+        ("learned_supermasks", "learned/initial/plain/rate=-1", "'rate=-1' is no rate of learning"),
+        ("learned_supermasks", "learned/initial/plain/rate=1/x", "source/values/scaling/rate=NUM"),
         ("learned_supermasks", "random", "the source one of learned, learned_identity, not"),
     ],
 )

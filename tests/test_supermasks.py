@@ -7,7 +7,7 @@ import reference
 import torch
 from torch import Tensor, nn
 
-from dltlib import networks, supermasks, training
+from dltlib import experiments, networks, supermasks, training
 from dltlib.networks import Layer
 from dltlib.supermasks import Learner
 from dltlib.training import Settings
@@ -212,6 +212,33 @@ def test_a_mask_learns_among_others_as_it_does_alone(name: str) -> None:
         assert same([score[index] for score in together.scores], [s[0] for s in alone.scores])
         assert same([speed[index] for speed in together.momentum], [s[0] for s in alone.momentum])
         assert alone.accuracy(data.test)[0] == accuracy[index]
+
+
+def test_an_arm_with_a_rate_of_its_own_learns_as_if_it_were_the_plans() -> None:
+    data = reference.dataset(train=130)
+    arms = ("learned/initial/plain/rate=5", "learned/initial/plain", "learned/initial/rescaled")
+    choices = {"dataset": "digits", "seeds": 1, "epochs": 2, "width": 0.2}
+
+    def last(arms: tuple[str, ...], rate: float) -> dict[str, dict[str, object]]:
+        of = experiments.plan("learned_supermasks", arms=arms, learning_rate=rate, **choices)
+        found = experiments.in_memory(of, torch.device("cpu")).rows
+        return {row["arm"]: row | {"arm": ""} for row in found if row["round"] == of.epochs}
+
+    mixed, own = last(arms, 40.0), last(arms[1:], 5.0)
+    assert mixed[arms[0]] == own[arms[1]] != mixed[arms[1]]
+    # The GPU's form of the update, here by torch's operations.
+    network = networks.build("fc", (1, 8, 8), 0.2)
+    variants = [("learned", "initial", "plain")] * 2
+    settings = Settings(epochs=1, learning_rate=40.0, batch_size=26)
+    both = Learner.of_variants(network, variants, (0, 0), rates=[5.0, 40.0])
+    slow = Learner.of_variants(network, variants[:1], (0,), rates=[5.0])
+    usual = Learner.of_variants(network, variants[:1], (0,))
+    for one in (both, slow, usual):
+        batches = torch.arange(130).reshape(1, 5, 26).expand(len(one.seeds), -1, -1)
+        one._advance_together(data.train, batches, settings)
+    for together, first, second in zip(both.scores, slow.scores, usual.scores, strict=True):
+        torch.testing.assert_close(together, torch.cat([first, second]))
+        assert not torch.equal(first, second)
 
 
 def test_a_learner_goes_on_from_scores_momentum_and_step() -> None:

@@ -1,8 +1,11 @@
-"""Learned supermasks: a Bernoulli probability for each untrained weight (section 5)."""
+"""Learned supermasks: a Bernoulli probability for each untrained weight (section 5).
+
+A fourth part of an arm, ``rate=50``, gives it a rate of SGD of its own, in place of the plan's.
+"""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,22 +16,58 @@ from dltlib.errors import UserError
 from dltlib.kinds import masks as mask_arms
 from dltlib.kinds import rows, tickets
 from dltlib.kinds.kind import KINDS, Kind, Shard
-from dltlib.kinds.masks import MaskArm
 from dltlib.plans import Plan
 
 EVALUATIONS = 12  # of a learned mask over its epochs
 UNUSED = frozenset({"rounds", "keep_conv", "keep_dense", "keep_output", "evaluate_every"})
 
 
-def parse(text: str) -> MaskArm:
-    """A `MaskArm` whose source is one of `catalogue.LEARNED_SOURCES`."""
-    return mask_arms.parse(text, _find_source)
+GRAMMAR = f"{mask_arms.GRAMMAR}/rate=NUMBER"
+
+
+class LearnedMask(NamedTuple):
+    """A learned mask, written ``source/values/scaling`` and, with a rate of its own, ``/rate``."""
+
+    source: str
+    values: str = "initial"
+    scaling: str = "plain"
+    rate: str = ""
+
+    def __str__(self) -> str:
+        return "/".join(self if self.rate else self[:3])
+
+
+def parse(text: str) -> LearnedMask:
+    """A `LearnedMask` whose source is one of `catalogue.LEARNED_SOURCES`."""
+    parts = text.split("/")
+    arm = LearnedMask(*mask_arms.parse("/".join(parts[:3]), _find_source), *parts[3:4])
+    if len(parts) > 4:
+        raise UserError(f"a learned supermask is {GRAMMAR}, not {text!r}")
+    rate_of(arm, math.nan)
+    return arm
+
+
+def rate_of(arm: LearnedMask, common: float) -> float:
+    """SGD's rate for an arm: its own, or else the one in ``common``.
+
+    Raises `UserError` for one that is no positive number.
+    """
+    if not arm.rate:
+        return common
+    name, _, number = arm.rate.partition("=")
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = math.nan
+    if name != "rate" or not 0 < rate < math.inf:
+        raise UserError(f"{arm.rate!r} is no rate of learning: write rate=50")
+    return rate
 
 
 def _find_source(name: str) -> None:
     if name not in catalogue.LEARNED_SOURCES:
         raise UserError(
-            f"a learned supermask is {mask_arms.GRAMMAR}, the source one of "
+            f"a learned supermask is {GRAMMAR}, the source one of "
             f"{', '.join(catalogue.LEARNED_SOURCES)}, not {name!r}"
         )
 
@@ -47,7 +86,7 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
         if network.channels:
             values |= {"width": 0.125, "seeds": 2}
     elif name == "cpu" and network.channels:
-        values |= {"width": 0.125, "train_images": 6_000, "seeds": 2, "epochs": 24}
+        values |= {"width": 0.5, "train_images": 20_000, "seeds": 3, "epochs": 12, "batch_size": 60}
     elif name == "cpu":
         values |= {"seeds": 3, "epochs": 60}
     return values
@@ -62,7 +101,11 @@ def run(shard: Shard) -> Iterator[None]:
     """Learn a mask for each replica, side by side; measure and checkpoint it every few epochs."""
     plan, checkpoint, dataset = shard.plan, shard.checkpoint, shard.dataset
     arms = [parse(replica.arm) for replica in shard.replicas]
-    learner = supermasks.Learner.of_variants(shard.network, arms, shard.seeds, shard.device)
+    rates = [rate_of(arm, plan.learning_rate) for arm in arms]
+    variants = [arm[:3] for arm in arms]
+    learner = supermasks.Learner.of_variants(
+        shard.network, variants, shard.seeds, shard.device, rates
+    )
     length = training.iterations_per_epoch(dataset, plan.settings())
     first = max(checkpoint.round, 0)
     loss = torch.full((len(arms),), math.nan, dtype=torch.float64)
@@ -133,12 +176,16 @@ def _rows(shard: Shard, learner: supermasks.Learner, epoch: int, loss: Tensor) -
 
 
 def _packed_masks(shard: Shard, learner: supermasks.Learner) -> dict[str, Tensor]:
-    """The likely mask of every replica, eight weights a byte (see `records.unpack_mask`)."""
+    """The likely masks, eight weights a byte (see `records.unpack_mask`).
+
+    Random bits do not compress: a rate that is only tried leaves none.
+    """
     return {
         f"mask/{replica.arm}/{replica.seed}/{layer.name}": records.pack_mask(mask[index])
         for layer, mask in zip(shard.network.layers, learner.likely(), strict=True)
         for index, replica in enumerate(shard.replicas)
+        if not parse(replica.arm).rate
     }
 
 
-KINDS.add(Kind("learned_masks", mask_arms.GRAMMAR, parse, preset, iterations, run, UNUSED))
+KINDS.add(Kind("learned_masks", GRAMMAR, parse, preset, iterations, run, UNUSED))
