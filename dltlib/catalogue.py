@@ -7,8 +7,8 @@ a package of one's own adds to them as this file does.
 """
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dltlib.registry import Registry
@@ -149,13 +149,21 @@ MASK_RATES = (20, 50, 100, 300)
 @dataclass(frozen=True)
 class Experiment:
     """A named set of arms. ``kind`` names the entry of `kinds.KINDS` that reads and runs them;
-    ``options`` stand in place of its presets'."""
+    ``options`` gives, for a network, what stands in place of its presets'."""
 
     name: str
     title: str
     kind: str
     arms: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Callable[[Architecture], Mapping[str, Any]] = lambda network: {}
+
+
+def _two_sizes(network: Architecture) -> dict[str, Any]:
+    """Eight of the paper's rounds in one, twice."""
+    roles = ("keep_conv", "keep_dense", "keep_output")
+    return {"seeds": 3, "rounds": 2} | {
+        role: round(getattr(network, role) ** 8, 4) for role in roles
+    }
 
 
 def _masks(*sources: str) -> tuple[str, ...]:
@@ -220,7 +228,19 @@ for _experiment in (
             for scaling in MASK_SCALINGS
             for rate in MASK_RATES
         ),
-        {"seeds": 1, "epochs": 3},
+        lambda network: {"seeds": 1, "epochs": 3},
+    ),
+    Experiment(
+        "pilot",
+        "four arms at two sizes, to choose the scale of larger runs (not in the paper)",
+        "tickets",
+        (
+            "large_final/rewind/zero",
+            "random/rewind/zero",
+            "large_final/reinit/zero",
+            "large_final/signed_constant/zero",
+        ),
+        _two_sizes,
     ),
 ):
     EXPERIMENTS.add(_experiment)

@@ -33,7 +33,8 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
     if unknown:
         raise UserError(f"a plan has no option {', '.join(sorted(unknown))}")
     kind = KINDS.find(definition.kind)
-    values = {"arms": definition.arms, **kind.preset(architecture, preset), **definition.options}
+    values = {"arms": definition.arms, **kind.preset(architecture, preset)}
+    values |= definition.options(architecture)
     unused = kind.unused if architecture.channels else kind.unused | {"keep_conv"}
     for name in sorted(unused & set(overrides)):
         if overrides[name] != values.get(name, overrides[name]):

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from scipy import stats
 
-from dltlib import catalogue, claims, cli, figures, records
+from dltlib import catalogue, claims, cli, experiments, figures, records
 from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from dltlib.errors import UserError
 from dltlib.records import Record
@@ -764,6 +765,36 @@ def test_what_an_open_verdict_would_take() -> None:
 
 
 # --- others' figures ----------------------------------------------------------------------------
+
+
+def test_a_pilot_tells_what_a_scale_can_decide(tmp_path: Path) -> None:
+    plan = experiments.plan("pilot", "conv2", "cpu", width=0.25, learning_rate=1e-3)
+    first, *rest = plan.arms
+    # Tickets of seed s reach 50 + s points; the others, in the first size, as far behind it as
+    # stands here, and in the second not behind at all.
+    behind = dict(zip(rest, [(1, 2, 3), (5, 5, 5), (0, 2, 4)], strict=True))
+    rows = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "round": round_,
+            "density": (1.0, 0.2, 0.04)[round_],
+            "validation_accuracy": 0.5,
+            "test_accuracy": (50 + seed - (round_ == 1) * behind.get(arm, (0,) * 3)[seed]) / 100,
+        }
+        for arm in plan.arms
+        for seed in range(3)
+        for round_ in range(3)
+    ]
+    records.write(tmp_path, "pilot-conv2-cpu", rows, plan.as_dict(), seconds=240.0, command="")
+    row = claims.pilot([records.read("pilot-conv2-cpu", tmp_path)]).iloc[0]
+    assert row.name.endswith("width 0.25, 3,000 training images, 8 epochs, rate 0.001")
+    assert row["", "seconds"] == 240 / 12
+    assert row["larger", "left"] == pytest.approx(20)
+    assert row["larger", "accuracy"] == pytest.approx(51)
+    # Variances 1, 0 and 4 pool to 5/3; Student's quantile for five values is 2.776.
+    assert row["larger", "decides"] == pytest.approx(2.776 * math.sqrt(5 / 3 / 5), abs=1e-3)
+    assert row["smaller", "decides"] == pytest.approx(0, abs=1e-9)
 
 
 def test_others_tickets_stand_beside_ours_of_about_their_size() -> None:

@@ -110,6 +110,17 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
     return Interval(mean, float(low), float(high))
 
 
+def half_width(deviation: float, seeds: int, confidence: float = THRESHOLDS.confidence) -> float:
+    """How far `interval` reaches to either side, for values of that standard deviation.
+
+    >>> round(claims.half_width(1.0, 5), 2)
+    1.24
+    """
+    from scipy import stats
+
+    return float(stats.t.ppf((1 + confidence) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
+
+
 def rank_correlation(
     left: Iterable[float], right: Iterable[float], confidence: float = THRESHOLDS.confidence
 ) -> Interval:

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dltlib import catalogue
@@ -20,9 +22,11 @@ from dltlib.claims.statistics import (
     Part,
     Result,
     compare,
+    half_width,
     seeds_to_decide,
 )
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+from dltlib.records import Record
 
 FAILED = "†"
 
@@ -212,6 +216,37 @@ def would_take(result: Result) -> str:
     if seeds > MANY:
         return f"more than {MANY} seeds: an effect lies at its threshold"
     return f"about {seeds} seeds, if they scatter as these {part.seeds} do and the means stay"
+
+
+def pilot(trials: Iterable[Record]) -> pd.DataFrame:
+    """What a scale costs and what it can tell, one row for each record of the experiment ``pilot``.
+
+    Indexed by scale in words. Columns: ("", "seconds"), computing time of a replica, dense and at
+    both sizes; and under "larger" and "smaller", the two sizes: left, the share of weights in
+    percent; accuracy of the first arm in percent; decides, the least difference in points that
+    five seeds tell from zero: the half width of their interval, for the deviation between seeds of
+    the differences, seed by seed, between each other arm and the first, pooled over those arms.
+
+    >>> claims.pilot([]).empty
+    True
+    """
+    rows: dict[str, dict[Any, float]] = {}
+    for record in trials:
+        plan, table = record.plan, record.table
+        first, *rest = plan["arms"]
+        row: dict[Any, float] = {
+            ("", "seconds"): record.manifest["seconds"] / (plan["seeds"] * len(plan["arms"]))
+        }
+        pruned = table[table["round"] > 0].groupby("round")
+        for named, (_, found) in zip(("larger", "smaller"), pruned, strict=True):
+            accuracy = 100 * found.pivot(index="seed", columns="arm", values="test_accuracy")
+            differences = accuracy[rest].sub(accuracy[first], axis=0)
+            deviation = float(np.sqrt(differences.var(ddof=1).mean()))
+            row[named, "left"] = 100 * found["density"].mean()
+            row[named, "accuracy"] = accuracy[first].mean()
+            row[named, "decides"] = half_width(deviation, 5)
+        rows[f"{record.scale()}, {plan['epochs']} epochs, rate {plan['learning_rate']:g}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def count(results: Iterable[Result]) -> dict[str, int]:
