@@ -13,6 +13,8 @@ INSTALLED := .venv/.installed
 endif
 
 NOTEBOOKS = $(wildcard book/*.ipynb)
+# Tests run in as many processes as there are cores, up to four; a module stays in one.
+DIVIDED = -n logical --maxprocesses 4 --dist loadgroup
 # The debugger's warning about frozen modules would end up in the notebooks.
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
@@ -49,7 +51,7 @@ format: $(INSTALLED) ## let ruff format the code
 	$(BIN)/ruff format .
 
 unit: $(INSTALLED) ## unit, property, parity and page tests
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(DIVIDED) tests
 
 nbval: $(INSTALLED) ## execute every chapter anew and compare it with what it says
 	$(if $(NOTEBOOKS),$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider $(NOTEBOOKS),@echo "no chapter yet")

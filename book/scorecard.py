@@ -9,7 +9,7 @@
 #     language: python
 #     name: python3
 #   dltlib:
-#     records: ["criteria-*", "signs-*", "zeros-*", "supermasks-*", "learned_supermasks-*"]
+#     records: ["criteria-*", "signs-*", "zeros-*", "supermasks-*", "learned_supermasks-*", "pilot-*"]
 # ---
 
 # %% [markdown]
@@ -214,6 +214,34 @@ if missing:
         f"{len(missing)} not measured yet",
         "; ".join(f"{one.claim} on {TITLES[one.network]}: {one.reason}" for one in missing) + ".",
     )
+
+# %% [markdown]
+# ### Which scale decides?
+#
+# Width, images and epochs all cost time, and each buys something else: tickets that are worth comparing, or seeds that agree. So before larger
+# convolutional runs, a pilot: dense networks with three seeds, pruned in two long steps, and four arms of tickets at each size (`large_final` rewound,
+# reinitialised and with signed constants, and `random`).
+
+# %% tags=["remove-input"]
+trials = [records.read(name) for name in records.available() if name.startswith("pilot-")]
+page.table(
+    claims.pilot(trials)
+    .sort_index(kind="stable")
+    .rename(
+        columns={
+            "seconds": "seconds a replica",
+            "left": "left, %",
+            "accuracy": "large_final, %",
+            "decides": "five seeds decide from",
+            "larger": "larger tickets",
+            "smaller": "smaller tickets",
+        }
+    ),
+    caption="What a scale costs and what it can tell: computing time of a replica, dense and at both sizes; accuracy of rewound large_final tickets; "
+    "and the difference to it, in points, that an interval of five seeds would tell from zero, by the scatter of the three other arms' differences over three seeds. "
+    f"Made by commands such as {trials[0].manifest['command']}",
+    decimals=1,
+)
 
 # %% [markdown]
 # ## All of it in one picture

@@ -474,7 +474,7 @@ def learned_mask_cases(dataset: Dataset) -> list[Case]:
     plan = experiments.plan("learned_supermasks", "fc", "paper")
     settings, network = plan.settings(), networks.build("fc", dataset.input_shape)
     threads = torch.get_num_threads()
-    arms = [learned_masks.parse(arm) for arm in plan.arms] * threads
+    arms = [learned_masks.parse(arm).variant for arm in plan.arms] * threads
     learner = supermasks.Learner.of_variants(network, arms, range(len(arms)))
     length = training.iterations_per_epoch(dataset, settings)
     epochs = itertools.count()

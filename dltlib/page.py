@@ -174,6 +174,7 @@ def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
     )
     # pandas writes this attribute although the style sheet decides.
     body = body.replace(' style="text-align: right;"', "")
+    body = re.sub(r"\[([^][<>]+), ([^][<>]+)\]", r"[\1,&nbsp;\2]", body)  # an interval never breaks
     return re.sub("_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
 
 

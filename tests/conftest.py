@@ -36,6 +36,14 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 sys.path.insert(0, str(Path(__file__).parent))  # for browser.py and reference.py
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where pytest-xdist divides the tests among processes, a module stays in one, and so do all
+    that read the built site: it is built once."""
+    for item in items:
+        group = "site" if "site" in getattr(item, "fixturenames", ()) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test writes runs or records into the checkout, or downloads data into it."""

@@ -155,7 +155,7 @@ def learned(device: torch.device, epochs: int) -> supermasks.Learner:
         "learned/constant/rescaled",
         "learned_identity/initial/plain",
     )
-    arms = [learned_masks.parse(arm) for arm in sources]
+    arms = [learned_masks.parse(arm).variant for arm in sources]
     learner = supermasks.Learner.of_variants(network, arms, [0, 1, 2], device)
     for epoch in range(epochs):
         learner.learn(dataset.to(device), Settings(1, learning_rate=10.0, batch_size=50), epoch)
@@ -184,7 +184,7 @@ def test_the_graph_of_a_learner_is_captured_once(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(parallel, "repeatable", counted)
     network, dataset, *_ = case("fc", torch.float32)
-    arms = [learned_masks.parse("learned/initial/plain")]
+    arms = [learned_masks.parse("learned/initial/plain").variant]
     learner = supermasks.Learner.of_variants(network, arms, [0], GPU)
     there, settings = dataset.to(GPU), Settings(1, learning_rate=10.0, batch_size=50)
     for epoch in range(4):

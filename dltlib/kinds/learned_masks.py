@@ -16,6 +16,7 @@ from dltlib.errors import UserError
 from dltlib.kinds import masks as mask_arms
 from dltlib.kinds import rows, tickets
 from dltlib.kinds.kind import KINDS, Kind, Shard
+from dltlib.kinds.masks import MaskArm
 from dltlib.plans import Plan
 
 EVALUATIONS = 12  # of a learned mask over its epochs
@@ -35,6 +36,11 @@ class LearnedMask(NamedTuple):
 
     def __str__(self) -> str:
         return "/".join(self if self.rate else self[:3])
+
+    @property
+    def variant(self) -> MaskArm:
+        """What is learned, whatever the rate."""
+        return MaskArm(*self[:3])
 
 
 def parse(text: str) -> LearnedMask:
@@ -102,7 +108,7 @@ def run(shard: Shard) -> Iterator[None]:
     plan, checkpoint, dataset = shard.plan, shard.checkpoint, shard.dataset
     arms = [parse(replica.arm) for replica in shard.replicas]
     rates = [rate_of(arm, plan.learning_rate) for arm in arms]
-    variants = [arm[:3] for arm in arms]
+    variants = [arm.variant for arm in arms]
     learner = supermasks.Learner.of_variants(
         shard.network, variants, shard.seeds, shard.device, rates
     )
