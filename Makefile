@@ -56,8 +56,8 @@ unit: $(INSTALLED) ## unit, property, parity and page tests
 nbval: $(INSTALLED) ## execute every chapter anew and compare it with what it says
 	$(if $(NOTEBOOKS),$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider $(NOTEBOOKS),@echo "no chapter yet")
 
-lab: $(INSTALLED) ## open the chapters in JupyterLab, paired with their text by jupytext
-	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.app_settings_dir=tools/lab book/start.md
+lab: $(INSTALLED) ## open the chapters in JupyterLab (options of its own: make lab ARGS="--no-browser")
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.app_settings_dir=tools/lab --LabApp.default_url=/lab/tree/book/start.md $(ARGS)
 
 lock: ## pin what pyproject.toml allows anew, in a throw-away environment
 	$(PYTHON) tools/lock.py

@@ -200,4 +200,13 @@ page.show(
 # dltlib run signs --network bottleneck --arms large_final/signed_mean --preset tiny
 # ```
 #
-# `dltlib run` ends by saying where its record lies; `records.read(NAME, FOLDER)` reads it, and `figures.accuracy_curves` draws its table as above.
+# `dltlib run` ends by saying where its record lies, and `dltlib status` lists it; with its name and folder in place of these,
+#
+# ```python
+# from dltlib import figures, records
+#
+# mine = records.read("signs-fc-tiny-0123456789ab", "runs/signs-fc-tiny-0123456789ab")
+# figures.accuracy_curves(mine.table).savefig("mine.png")
+# ```
+#
+# draws it as above.

@@ -66,7 +66,7 @@ page.answer(
 )
 
 # %% [markdown]
-# The findings of the paper {cite:p}`zhou2019deconstructing` come down to sixteen sentences.
+# The findings of the paper {cite:p}`zhou2019deconstructing` come down to the sentences below.
 # Here each is a small function of the records that lie beside this book: it yields an effect, an
 # interval, and a verdict. Nothing on this page is judged by eye, and the command `dltlib claims`
 # prints the same. Each sentence unfolds: how it was read, every comparison that it comes down to on every network, and how

@@ -461,7 +461,7 @@ plan = experiments.plan(
 )
 live = runs.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
-shown = accuracy.loc[arms].rename(index=figures.labels(arms))
+shown = accuracy.loc[[*plan.arms]].rename(index=figures.labels(plan.arms))
 page.table(
     100 * shown.rename_axis(None),
     caption="Test accuracy in percent on digits, mean of the seeds.",
@@ -470,7 +470,8 @@ page.table(
 
 # %% tags=["hide-input"]
 last = accuracy[plan.rounds]
-parted = last[KEPT].min() > last[RANDOM].max()
+kept, drawn = last[last.index.isin(KEPT)], last[last.index.isin(RANDOM)]
+parted = kept.min() > drawn.max()
 print(
     f"At the end {'every' if parted else 'not every'} arm with kept signs has left every arm with random signs behind."
 )

@@ -575,7 +575,7 @@ plan = experiments.plan(
 )
 live = runs.table(plan)
 accuracy = live.pivot_table("test_accuracy", index="arm", columns="round")
-shown = accuracy.loc[arms].rename(index=figures.labels(arms))
+shown = accuracy.loc[[*plan.arms]].rename(index=figures.labels(plan.arms))
 page.table(
     100 * shown.rename_axis(None),
     caption="Test accuracy in percent on digits, mean of the seeds.",
@@ -603,7 +603,7 @@ print("More than chance would:", ", ".join(gap.index[gap > 1]))
 print("Fewer than chance would:", ", ".join(gap.index[gap < -1]))
 print(
     "Of the four criteria that work, fewer:",
-    ", ".join(name for name in claims.WORKING if gap[name] < -1) or "none",
+    ", ".join(name for name in claims.WORKING if gap.get(name, 0) < -1) or "none",
 )
 
 # %% [markdown]

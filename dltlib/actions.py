@@ -173,13 +173,14 @@ class Mask0Action:
 
     ``pruned`` gives the frozen values. ``zeroed`` says which kept weights start from zero.
     ``kept`` decides the mask in the criterion's place; its history's mask is what was not pruned
-    before.
+    before. ``meaning`` says it in words.
     """
 
     name: str
     pruned: Values
     zeroed: Choice | None = None
     kept: Choice | None = None
+    meaning: str = ""
 
 
 MASK0_ACTIONS: Registry[Mask0Action] = Registry("mask-0 action")
@@ -208,11 +209,25 @@ def _what_did_not_shrink(history: History) -> Bool[Tensor, "replica *shape"]:
 
 
 for _action in (
-    Mask0Action("zero", _zero),
-    Mask0Action("freeze_init", _initial),
-    Mask0Action("variant_1", _zero_if_it_shrank),
-    Mask0Action("variant_2", _zero_if_it_shrank, zeroed=_shrunk),
-    Mask0Action("move_to_zero", _zero, kept=_what_did_not_shrink),
+    Mask0Action("zero", _zero, meaning="Pruned weights are set to zero."),
+    Mask0Action("freeze_init", _initial, meaning="They are frozen where they were drawn."),
+    Mask0Action(
+        "variant_1",
+        _zero_if_it_shrank,
+        meaning="Zero for those that training moved towards zero, else frozen where drawn.",
+    ),
+    Mask0Action(
+        "variant_2",
+        _zero_if_it_shrank,
+        zeroed=_shrunk,
+        meaning="The same, and kept weights that moved towards zero start from zero.",
+    ),
+    Mask0Action(
+        "move_to_zero",
+        _zero,
+        kept=_what_did_not_shrink,
+        meaning="Pruned, and set to zero, is what moved towards zero; no criterion is asked.",
+    ),
 ):
     MASK0_ACTIONS.add(_action)
 

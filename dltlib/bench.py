@@ -564,7 +564,7 @@ def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, An
     dataset = dataset.with_train_images(size.slice_images)
     looks: list[tuple[int, int, float]] = []  # round, replica-iterations, when
 
-    def look(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+    def look(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
         looks.append((round_, iterations, time.perf_counter()))
 
     path = directory / "slice.safetensors"

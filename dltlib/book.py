@@ -438,7 +438,10 @@ def problems(name: str, root: Path | None = None) -> list[str]:
         return found
     notebook = nbformat.read(_notebook_path(root, name), as_version=4)
     if not _same_cells(notebook, _written(root, name)):
-        found.append(f"chapter {name}: its notebook says other things than its text")
+        found.append(
+            f"chapter {name}: its notebook says other things than its text: "
+            f"'dltlib book {name}' executes it anew"
+        )
     return found + _output_problems(root, name, notebook)
 
 

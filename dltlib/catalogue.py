@@ -22,7 +22,8 @@ class Architecture:
 
     ``channels`` are the output channels of its 3x3 'same' convolutions (a 2x2 max pool after each
     pair), ``hidden`` the units of its hidden dense layers. ``keep_*`` are the shares of weights
-    kept each pruning round, by the layer's role; ``learned_rate`` is SGD's for learned masks.
+    kept each pruning round, by the layer's role; ``learned_rate`` is SGD's for learned masks,
+    ``rescaled_rate`` that for rescaled ones where it is another.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Architecture:
     epochs: int
     learning_rate: float
     learned_rate: float
+    rescaled_rate: float | None = None
     keep_conv: float = 0.9
     keep_dense: float = 0.8
     keep_output: float = 0.9
@@ -42,11 +44,14 @@ WIDEST = 64.0  # times the paper's hidden sizes: more is a mistyped width
 
 NETWORKS: Registry[Architecture] = Registry("network")
 for _network in (
-    # FC's learned rate is section 5's. The paper gives none for convolutions; 300 had the best
-    # validation accuracy of 10 to 1000 on a Conv2 of an eighth of the width (2026-11-24).
+    # FC's learned rate is section 5's. The paper gives none for convolutions; these have the best
+    # validation accuracy of `MASK_RATES` on Conv2, without and with rescaling (the record
+    # learning_rates-conv2-cpu: dltlib run learning_rates --network conv2 --preset cpu).
     Architecture("fc", "FC", (), (300, 100), "mnist", 55, 1.2e-3, 100.0, keep_conv=1.0),
-    Architecture("conv2", "Conv2", (64, 64), (256, 256), "cifar10", 27, 2e-4, 300.0),
-    Architecture("conv4", "Conv4", (64, 64, 128, 128), (256, 256), "cifar10", 34, 3e-4, 300.0),
+    Architecture("conv2", "Conv2", (64, 64), (256, 256), "cifar10", 27, 2e-4, 300.0, 100.0),
+    Architecture(
+        "conv4", "Conv4", (64, 64, 128, 128), (256, 256), "cifar10", 34, 3e-4, 300.0, 100.0
+    ),
     Architecture(
         "conv6",
         "Conv6",
@@ -56,6 +61,7 @@ for _network in (
         40,
         3e-4,
         300.0,
+        100.0,
         keep_conv=0.85,
     ),
 ):

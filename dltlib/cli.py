@@ -1,4 +1,4 @@
-"""The command line: ``dltlib run``, ``status``, ``data``, ``claims``, ``bench`` and ``book``.
+"""The command line: ``dltlib run``, ``arms``, ``verify``, ``status`` and the others.
 
 Nothing heavy is imported before a command needs it, so that ``dltlib --help`` answers at once; what
 there is to choose from comes from the catalogue.
@@ -6,13 +6,14 @@ there is to choose from comes from the catalogue.
 
 import argparse
 import dataclasses
+import inspect
 import os
 import signal
 import sys
 import types
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 from dltlib import __version__, book, catalogue, plans
 from dltlib.errors import UserError
@@ -85,7 +86,11 @@ def _drop_output() -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, as for every other that a user can make, and not the whole usage."""
+    """One line for a mistake, as for every other that a user can make, and not the whole usage;
+    and no option by half of its name, which another option may bear one day."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"allow_abbrev": False})
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
@@ -116,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="ARM",
         help="only these: criterion/mask-1 action/mask-0 action, e.g. large_final/reinit/zero, or "
-        "large_final/rewind@500 for late rewinding; for supermasks source/values/scaling, e.g. "
-        "large_final/constant/rescaled",
+        "large_final/rewind@100 for late rewinding; for supermasks source/values/scaling, e.g. "
+        "large_final/constant/rescaled; 'dltlib arms' lists the parts",
     )
     run.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     run.add_argument(
@@ -145,6 +150,15 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name.replace('_', '-')}", type=type_, metavar=type_.__name__.upper(), help=meaning
         )
     run.set_defaults(command=_run)
+
+    arms = commands.add_parser(
+        "arms",
+        help="what arms are made of: criteria, mask-1 and mask-0 actions",
+        description="List all criteria and actions, those of one's own included, and what each "
+        "does: an arm is criterion/mask-1 action/mask-0 action, the last two rewind and zero if "
+        "left out.",
+    )
+    arms.set_defaults(command=_arms)
 
     verify = commands.add_parser(
         "verify",
@@ -179,10 +193,12 @@ def _parser() -> argparse.ArgumentParser:
     claims = commands.add_parser(
         "claims",
         help="the paper's claims, judged by the records",
-        description="Judge every claim of the paper by the records: effect, 95 %% interval over "
+        description="Judge every claim of the paper by the records: effect, 95 % interval over "
         "seeds, verdict.",
     )
-    claims.add_argument("--network", help=f"{_choice(catalogue.NETWORKS)} (default: all)")
+    claims.add_argument(
+        "--network", help=f"one of the paper's: {_choice(catalogue.TABLE_2)} (default: all)"
+    )
     claims.add_argument(
         "--preset",
         help=f"only records of {_choice(catalogue.PRESETS)} (default: the largest there is)",
@@ -289,10 +305,24 @@ def _device(name: str) -> str:
     return name
 
 
-def _verify(options: argparse.Namespace) -> int:
-    from dltlib import progress, records, verification
+def _arms(options: argparse.Namespace) -> None:
+    from dltlib import actions, criteria
 
-    record = records.read(options.record)
+    def said(of: object) -> str:
+        return (inspect.getdoc(of) or "").partition("\n")[0]
+
+    parts = {
+        "Criteria": {one.name: said(one.score) for one in criteria.CRITERIA.values()},
+        "Mask-1 actions": {one.name: said(one.values) for one in actions.MASK1_ACTIONS.values()},
+        "Mask-0 actions": {one.name: one.meaning for one in actions.MASK0_ACTIONS.values()},
+    }
+    print("\n".join(_listed(title, meanings) for title, meanings in parts.items()).rstrip())
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from dltlib import progress, storage, verification
+
+    record = storage.find_record(options.record)
     replicas = verification.sample(record, options.replicas)
     rounds = record.plan["rounds"] or record.plan["epochs"]
     iterations = verification.iterations(record, replicas)
@@ -335,7 +365,7 @@ def _data(options: argparse.Namespace) -> None:
             dataset = datasets.load(name)
         except UserError as error:
             if not options.names:
-                print(f"{name}: {error}")
+                print(error)
                 continue
             datasets.download(name)
             dataset = datasets.load(name)

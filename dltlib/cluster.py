@@ -181,7 +181,7 @@ def advance(
     where = _device(device)
     done, last = 0, math.nan
 
-    def progress(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+    def progress(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
         nonlocal done, last
         done, last = done + iterations, accuracy
 

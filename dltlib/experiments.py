@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dltlib import catalogue, datasets, networks
+from dltlib import catalogue, datasets, networks, plans
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
@@ -37,7 +37,7 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
     values |= definition.options(architecture)
     unused = kind.unused if architecture.channels else kind.unused | {"keep_conv"}
     for name in sorted(unused & set(overrides)):
-        if overrides[name] != values.get(name, overrides[name]):
+        if overrides[name] != (plans.defaults() | values).get(name, overrides[name]):
             raise UserError(f"{experiment} on {network} does not use {name}: leave it out")
     values |= overrides
     values["arms"] = tuple(str(kind.parse(arm)) for arm in values["arms"])

@@ -29,9 +29,9 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
     seconds = expected_seconds(plan, network, device)
     return [
         f"{experiments.name(plan)}: {experiments.command(plan)}",
-        f"  {size.replicas:,} replicas ({len(plan.arms)} arms, {plan.seeds} seeds), "
+        f"  {size.replicas:,} replicas (arms: {len(plan.arms)}, seeds: {plan.seeds}), "
         f"{network.weight_count:,} weights each; {size.rows:,} rows",
-        f"  {size.iterations:,} training iterations of one replica",
+        f"  {size.iterations:,} training iterations, of all replicas together",
         f"  memory: {each / 1e6:,.0f} MB a replica, {together / 1e6:,.0f} MB once; "
         f"{at_once:,} replicas fit side by side now",
         f"  checkpoint: about {state / 1e6:,.0f} MB",
@@ -93,4 +93,4 @@ def _duration(seconds: float) -> str:
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 1.5 * length or (unit == "hours" and seconds >= length):
             return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+    return f"{seconds:.0f} seconds" if seconds >= 1.5 else "a second"

@@ -50,6 +50,9 @@ class Plan:
     width: float = _option("multiplies all hidden sizes of the network", 1.0)
     train_images: int | None = _option("use only so many training images", None)
     precision: str = _option("of matrix products on a GPU: fp32, tf32 or bf16", "fp32")
+    rescaled_rate: float | None = _option(
+        "of SGD, for learned masks with dynamic weight rescaling, if it is another", None
+    )
 
     def __post_init__(self) -> None:
         catalogue.EXPERIMENTS.find(self.experiment)
@@ -61,6 +64,8 @@ class Plan:
             raise UserError(f"rounds must not be negative, as {self.rounds} is")
         if self.train_images is not None and self.train_images < 1:
             raise UserError(f"train_images must be at least 1, not {self.train_images}")
+        if self.rescaled_rate is not None and not 0 < self.rescaled_rate < math.inf:
+            raise UserError(f"rescaled_rate must be a positive number, not {self.rescaled_rate}")
         if not 0 < self.width <= catalogue.WIDEST:
             raise UserError(
                 f"width must be a positive number up to {catalogue.WIDEST:g}, not {self.width}"
@@ -121,8 +126,10 @@ def plan_hash(content: dict[str, Any]) -> str:
     >>> plans.plan_hash(plan.as_dict() | {"arms": plan.arms}) == plan.hash()
     True
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(Plan)}
-    fields = {name: value for name, value in content.items() if value != defaults[name]}
+    usual = defaults()
+    fields = {
+        name: value for name, value in content.items() if name not in usual or value != usual[name]
+    }
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -135,7 +142,21 @@ def shared(content: dict[str, Any]) -> dict[str, Any]:
     """
     kind = catalogue.EXPERIMENTS.find(content["experiment"]).kind
     names = ("experiment", "preset", "arms", "seeds")
-    return {"kind": kind} | {name: value for name, value in content.items() if name not in names}
+    fields = defaults() | dict(content)  # older manifests lack the newer options
+    return {"kind": kind} | {name: value for name, value in fields.items() if name not in names}
+
+
+def defaults() -> dict[str, Any]:
+    """Of the options that have one.
+
+    >>> plans.defaults()["batch_size"]
+    60
+    """
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(Plan)
+        if field.default is not dataclasses.MISSING
+    }
 
 
 def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:

@@ -16,13 +16,14 @@ def bar(title: str, iterations: int, rounds: int, quiet: bool = False) -> Iterat
         total=iterations, desc=title, unit=" it", unit_scale=True, smoothing=0.1, disable=quiet
     ) as display:
 
-        def report(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+        def report(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
             if quiet:
                 return
             display.set_description_str(f"{title}, round {round_}/{rounds}", refresh=False)
             if not math.isnan(accuracy):
                 display.set_postfix_str(f"validation {accuracy:.1%}", refresh=False)
             if earlier:  # the bar starts where the run stands; its speed is that of today
+                display.write(f"{title}: {earlier}")
                 display.initial += iterations
                 display.n += iterations
                 display.last_print_n += iterations

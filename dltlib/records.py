@@ -6,6 +6,7 @@ part, which also holds the checksums of table and arrays, the full configuration
 device and kind of processor.
 """
 
+import difflib
 import hashlib
 import json
 import platform
@@ -174,7 +175,7 @@ def others(experiment: str, record: Record) -> list[Record]:
     return [read(name) for name in found if name not in (None, record.name)]
 
 
-def read(name: str, directory: Path | None = None) -> Record:
+def read(name: str, directory: Path | str | None = None) -> Record:
     """The record ``EXPERIMENT-NETWORK-PRESET``.
 
     Raises `UserError` if it is missing, cut short, changed since it was written, or not a record.
@@ -182,12 +183,13 @@ def read(name: str, directory: Path | None = None) -> Record:
     >>> records.read("criteria-fc-tiny").table["arm"].nunique()
     9
     """
-    directory = directory or paths.records()
+    directory = Path(directory or paths.records())
     table_path, manifest_path = directory / f"{name}.parquet", directory / f"{name}.json"
     if not table_path.exists() or not manifest_path.exists():
-        known = ", ".join(available()) or "none"
+        close = difflib.get_close_matches(name, available(directory), n=4, cutoff=0)
+        known = f"nearest: {', '.join(close)}" if close else "none are there"
         raise UserError(
-            f"no record {name!r} in {directory} (there: {known}): 'dltlib run' makes records, "
+            f"no record {name!r} in {directory} ({known}): 'dltlib run' makes records, "
             "'dltlib status' lists them"
         )
     remedy = "restore it with git, or remake it with 'dltlib run --force'"

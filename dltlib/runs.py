@@ -4,6 +4,7 @@ Replicas are independent of one another, so a plan may run whole, in shards, res
 machines, and leaves the same records.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,10 +75,22 @@ def report_earlier(work: Work, iterations: int, progress: Progress | None) -> No
         return
     for checkpoint in work.checkpoints:
         if checkpoint.iterations:
-            progress(checkpoint.iterations, math.nan, checkpoint.round, earlier=True)
-    if taken := sum(len(part.replicas) for part in work.reused):
-        share = taken / (work.plan.seeds * len(work.plan.arms))
-        progress(round(iterations * share), math.nan, 0, earlier=True)
+            told = f"{len(checkpoint.replicas)} networks go on after round {checkpoint.round}"
+            progress(checkpoint.iterations, math.nan, checkpoint.round, earlier=told)
+    if work.reused:
+        told = ", ".join(f"{len(part.replicas)} from {part.record}" for part in work.reused)
+        saved = iterations - _left(work)
+        progress(saved, math.nan, 0, earlier=f"networks trained already are taken over: {told}")
+
+
+def _left(work: Work) -> int:
+    """Replica-iterations of the shards, finished or not: each seed with the arms that it lacks."""
+    arms: dict[int, list[str]] = {}
+    for checkpoint in work.checkpoints:
+        for replica in checkpoint.replicas:
+            arms.setdefault(replica.seed, []).append(replica.arm)
+    plans = (dataclasses.replace(work.plan, seeds=1, arms=tuple(each)) for each in arms.values())
+    return sum(experiments.size(plan).iterations for plan in plans)
 
 
 def rounds(
@@ -91,7 +104,7 @@ def rounds(
     if checkpoint.finished:
         return
 
-    def report(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+    def report(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
         checkpoint.iterations += iterations
         (progress or unheard)(iterations, accuracy, round_)
 

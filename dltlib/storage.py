@@ -74,11 +74,9 @@ def is_finished(plan: Plan) -> bool:
     path = record_path(plan)
     if not path.exists():
         return False
-    record = records.read(path.stem, path.parent)
-    if record.plan != plan.as_dict():
-        changed = sorted(
-            key for key, value in plan.as_dict().items() if record.plan.get(key) != value
-        )
+    made = Plan(**records.read(path.stem, path.parent).plan).as_dict()
+    if made != plan.as_dict():
+        changed = sorted(key for key, value in plan.as_dict().items() if made[key] != value)
         raise UserError(
             f"the record {path.stem} in {path.parent} was made with other values of "
             f"{', '.join(changed)}: keep it, or remake it with --force"
@@ -267,16 +265,10 @@ def _origins(work: Work) -> dict[str, Any]:
 def status() -> list[str]:
     """Lines about finished records and unfinished runs, for people."""
     lines = [f"records in {paths.records()}:", *_grid()]
-    for name in records.available():
-        try:
-            record = records.read(name)
-            minutes = record.manifest["seconds"] / 60
-            lines.append(
-                f"  {name}: {len(record.table)} rows, {record.manifest['finished'][:10]}, "
-                f"{minutes:.1f} min on {record.manifest['device']}"
-            )
-        except UserError as error:
-            lines.append(f"  {name}: {error}")
+    lines += [_record_in_words(name, paths.records()) for name in records.available()]
+    lines.append(f"records of runs of your own, in {paths.runs()}:")
+    for directory in sorted(paths.runs().glob("*-*")):
+        lines += [_record_in_words(name, directory) for name in records.available(directory)]
     lines.append(f"unfinished runs in {paths.runs()}:")
     for directory in sorted(paths.runs().glob("*-*")):
         for file in sorted(directory.glob("shard-*.safetensors")):
@@ -288,6 +280,24 @@ def status() -> list[str]:
                 state = str(error)
             lines.append(f"  {directory.name}/{file.stem}: {state}")
     return lines
+
+
+def _record_in_words(name: str, directory: Path) -> str:
+    try:
+        record = records.read(name, directory)
+    except UserError as error:
+        return f"  {name}: {error}"
+    manifest = record.manifest
+    return (
+        f"  {name}: {len(record.table)} rows, {manifest['finished'][:10]}, "
+        f"{manifest['seconds'] / 60:.1f} min on {manifest['device']}"
+    )
+
+
+def find_record(name: str) -> records.Record:
+    """A finished record by its name: the book's, or one of a run of one's own."""
+    own = (folder for folder in paths.runs().glob("*-*") if name in records.available(folder))
+    return records.read(name, None if name in records.available() else next(own, None))
 
 
 def _grid() -> list[str]:

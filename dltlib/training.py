@@ -86,6 +86,19 @@ class Step(Protocol):
 StepFactory = Callable[[Network, Weights, Biases, Masks, Settings], Step]
 
 
+def check_snapshots(iterations: Collection[int], total: int, epoch_length: int) -> None:
+    """Raise `UserError` for iterations at which a training of ``total`` keeps no weights.
+
+    >>> training.check_snapshots([100], total=168, epoch_length=21)
+    """
+    late = [iteration for iteration in iterations if not 0 < iteration <= total - epoch_length]
+    if late:
+        raise UserError(
+            f"weights can be kept at iterations 1 to {total - epoch_length} of this training, "
+            f"before its last epoch, and not at {', '.join(map(str, late))}"
+        )
+
+
 def train(
     network: Network,
     dataset: Dataset,
@@ -117,12 +130,7 @@ def train(
     device = weights[0].device
     epoch_length = iterations_per_epoch(dataset, settings)
     total = epoch_length * settings.epochs
-    late = [iteration for iteration in snapshots if not 0 < iteration <= total - epoch_length]
-    if late:
-        raise UserError(
-            f"weights can be kept at iterations 1 to {total - epoch_length} of this training, "
-            f"before its last epoch, and not at {', '.join(map(str, late))}"
-        )
+    check_snapshots(snapshots, total, epoch_length)
     unique = sorted(set(seeds))
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
     biases = networks.initial_biases(network, len(seeds), device)

@@ -85,8 +85,8 @@ def test_goes_on_from_the_checkpoints_of_a_stopped_caller(plan: plans.Plan, plac
             cluster.run(plan, local.scheduler_address, at_once=3, progress=stop_early)
         again = {True: 0, False: 0}
 
-        def count(done: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
-            again[earlier] += 1
+        def count(done: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
+            again[bool(earlier)] += 1
 
         target = cluster.run(plan, local.scheduler_address, at_once=3, progress=count)
 

@@ -391,8 +391,8 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     monkeypatch.setattr(Checkpoint, "save", stop_after(10**6))
     reports: dict[bool, int] = {True: 0, False: 0}
 
-    def progress(iterations: int, _: float, round_: int, *, earlier: bool = False) -> None:
-        reports[earlier] += iterations
+    def progress(iterations: int, _: float, round_: int, *, earlier: str = "") -> None:
+        reports[bool(earlier)] += iterations
 
     resumed = runs.run(some, progress=progress)
     # The bar starts where the run stands, and ends full.

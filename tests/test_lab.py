@@ -123,7 +123,12 @@ def lab(tmp_path: Path) -> Iterator[str]:
         variable: str(tmp_path / variable.split("_")[1].lower())
         for variable in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_WORKSPACES_DIR")
     }
-    options = [*line.split(), "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    options = [
+        *line.replace("$(ARGS)", "").split(),
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+    ]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
             [
@@ -137,7 +142,7 @@ def lab(tmp_path: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + 120
-        while not (pages := list((tmp_path / "runtime").glob("jpserver-file-to-run-*-open.html"))):
+        while not (pages := list((tmp_path / "runtime").glob("jpserver-*-open.html"))):
             assert server.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.2)

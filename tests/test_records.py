@@ -95,7 +95,7 @@ def test_available_lists_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     write(tmp_path)
     assert records.available() == [NAME]
     assert records.path(NAME) == tmp_path / f"{NAME}.parquet"
-    with pytest.raises(UserError, match=rf"no record 'nothing'.*there: {NAME}.*dltlib run"):
+    with pytest.raises(UserError, match=rf"no record 'nothing'.*nearest: {NAME}.*dltlib run"):
         records.read("nothing")
 
 

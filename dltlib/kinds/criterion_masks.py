@@ -235,4 +235,4 @@ def _tested(shard: Shard, past: Past, masks: Masks, replicas: Sequence[Replica])
     return found
 
 
-KINDS.add(Kind("criterion_masks", GRAMMAR, parse, preset, iterations, run))
+KINDS.add(Kind("criterion_masks", GRAMMAR, parse, preset, iterations, run, tickets.UNUSED))

@@ -16,16 +16,17 @@ from dltlib.registry import Registry
 
 @runtime_checkable
 class Progress(Protocol):
-    """Called with replica-iterations done, mean validation accuracy (or nan) and round;
-    ``earlier`` says that they were done before this run, which goes on from there."""
+    """Called with replica-iterations done, mean validation accuracy (or nan) and round.
 
-    def __call__(
-        self, iterations: int, accuracy: float, round_: int, *, earlier: bool = False
-    ) -> None:
+    Those that were done before this run are reported at its start, ``earlier`` saying in words
+    what of it was.
+    """
+
+    def __call__(self, iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
         """Report; see above."""
 
 
-def unheard(iterations: int, accuracy: float, round_: int, *, earlier: bool = False) -> None:
+def unheard(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
     """The `Progress` that nobody listens to."""
 
 

@@ -49,17 +49,22 @@ def parse(text: str) -> LearnedMask:
     arm = LearnedMask(*mask_arms.parse("/".join(parts[:3]), _find_source), *parts[3:4])
     if len(parts) > 4:
         raise UserError(f"a learned supermask is {GRAMMAR}, not {text!r}")
-    rate_of(arm, math.nan)
+    if arm.rate:
+        _own_rate(arm)
     return arm
 
 
-def rate_of(arm: LearnedMask, common: float) -> float:
-    """SGD's rate for an arm: its own, or else the one in ``common``.
+def rate_of(arm: LearnedMask, plan: Plan) -> float:
+    """SGD's rate for an arm: its own, or else the plan's for its scaling."""
+    if arm.rate:
+        return _own_rate(arm)
+    if arm.scaling == "rescaled" and plan.rescaled_rate is not None:
+        return plan.rescaled_rate
+    return plan.learning_rate
 
-    Raises `UserError` for one that is no positive number.
-    """
-    if not arm.rate:
-        return common
+
+def _own_rate(arm: LearnedMask) -> float:
+    """Raises `UserError` for one that is no positive number."""
     name, _, number = arm.rate.partition("=")
     try:
         rate = float(number)
@@ -84,11 +89,12 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
         "rounds": 0,
         "epochs": 2000,
         "learning_rate": network.learned_rate,
+        "rescaled_rate": network.rescaled_rate,
         "batch_size": 250,
     }
     if name == "tiny":
         values |= {"dataset": "digits", "seeds": 3, "evaluate_every": 20}
-        values |= {"epochs": 60, "batch_size": 50, "learning_rate": 10.0}
+        values |= {"epochs": 60, "batch_size": 50, "learning_rate": 10.0, "rescaled_rate": None}
         if network.channels:
             values |= {"width": 0.125, "seeds": 2}
     elif name == "cpu" and network.channels:
@@ -107,7 +113,7 @@ def run(shard: Shard) -> Iterator[None]:
     """Learn a mask for each replica, side by side; measure and checkpoint it every few epochs."""
     plan, checkpoint, dataset = shard.plan, shard.checkpoint, shard.dataset
     arms = [parse(replica.arm) for replica in shard.replicas]
-    rates = [rate_of(arm, plan.learning_rate) for arm in arms]
+    rates = [rate_of(arm, plan) for arm in arms]
     variants = [arm.variant for arm in arms]
     learner = supermasks.Learner.of_variants(
         shard.network, variants, shard.seeds, shard.device, rates

@@ -17,6 +17,7 @@ from dltlib.networks import Network
 from dltlib.plans import Plan
 
 GRAMMAR = "criterion/mask-1 action/mask-0 action"
+UNUSED = frozenset({"rescaled_rate"})
 
 
 class Arm(NamedTuple):
@@ -88,9 +89,14 @@ def coarse_rounds(network: Architecture) -> dict[str, float]:
     }
 
 
-def iterations(plan: Plan, training: int, images: int) -> int:
-    """The dense trainings are shared by the arms of a seed."""
-    return training * plan.seeds * (1 + plan.rounds * len(plan.arms))
+def iterations(plan: Plan, length: int, images: int) -> int:
+    """The dense trainings are shared by the arms of a seed.
+
+    Raises `UserError` for weights of a later iteration than the dense training keeps.
+    """
+    for arm in plan.arms:
+        training.check_snapshots(parse(arm).iterations(), length, length // plan.epochs)
+    return length * plan.seeds * (1 + plan.rounds * len(plan.arms))
 
 
 # --- running ------------------------------------------------------------------------------------
@@ -246,4 +252,4 @@ def _weight_sample(
     return sample
 
 
-KINDS.add(Kind("tickets", GRAMMAR, parse, preset, iterations, run))
+KINDS.add(Kind("tickets", GRAMMAR, parse, preset, iterations, run, UNUSED))
