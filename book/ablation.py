@@ -130,7 +130,7 @@ print("On your network too, large_final beats random:", beaten)
 # The criterion among the paper's nine, from the book's record on the same digits. Networks of one seed begin alike, here and in the record, so that the curves can
 # be compared. Yours is black unless you give it a colour and dashes, as `signed_mean` gets here.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 figures.STYLES["signed_mean"] = figures.Style(figures.BLACK, figures.DASHED)
 
 nine = records.read("criteria-fc-tiny")
@@ -140,11 +140,11 @@ page.show(
     name="fig-ablation-criterion",
     alt="Test accuracy on digits against the share of weights left, one curve with its interval for "
     "each of the paper's nine criteria, in colours, and for yours, in black.",
-    caption="Your criterion, black, among the paper's nine: test accuracy on the digits against the share of weights left, mean over seeds and its 95 % interval.",
+    caption="Your criterion, in the colour of the text, among the paper's nine: test accuracy on the digits against the share of weights left, mean over seeds and its 95 % interval.",
     source=f"Live, beside the record: {nine.provenance()}",
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 seven = records.read("signs-fc-tiny")
 among_seven = pd.concat([seven.table, tables["action"]], ignore_index=True)
 page.show(
@@ -152,11 +152,11 @@ page.show(
     name="fig-ablation-action",
     alt="Test accuracy on digits against the share of weights left, one curve with its interval for "
     "each of the paper's seven mask-1 actions, in colours, and for yours, in black dashes.",
-    caption="Your mask-1 action, black and dashed, among the paper's seven: reds draw signs anew, greens keep them.",
+    caption="Your mask-1 action, in the colour of the text and dashed, among the paper's seven: reds draw signs anew, greens keep them.",
     source=f"Live, beside the record: {seven.provenance()}",
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 page.show(
     figures.accuracy_curves(tables["network"]),
     name="fig-ablation-network",

@@ -113,7 +113,7 @@ for layer, mask in zip(network.layers, masks):
     kept = int(mask[0].sum())
     print(f"{layer.name:8}{kept:7,} of {layer.weight_count:7,} kept")
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 w_i, w_f = initial[0][0].flatten(), dense.weights[0][0].flatten()
 shown = torch.randperm(len(w_i), generator=torch.Generator().manual_seed(0))
 page.show(
@@ -171,7 +171,7 @@ print(f"{right} of {len(seeds)} tickets are right more than nine times in ten")
 # $r^k$ of its weights.
 
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 def as_pictures(layer, mask=None, units=6):
     """The weights into a few hidden units of the first replica, as 8x8 pictures."""
     values = layer[0] if mask is None else layer[0].masked_fill(~mask[0], float("nan"))
@@ -222,7 +222,7 @@ ours = table[(table["arm"] == "large_final/rewind/zero") & (table["round"] == ro
 same = ours["test_accuracy"].tolist() == outcome.early_test.tolist()
 print("The test accuracies are", "those" if same else "not those", "of the loop by hand.")
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 page.show(
     figures.accuracy_curves(table),
     name="fig-algorithm-accuracy",
@@ -245,7 +245,7 @@ page.show(
 # (an *iteration* is one gradient step). The iteration with the best one is where one would have stopped: the {term}`early-stopping iteration`.
 # Unless something else is said, "test accuracy" is the accuracy on the test images there. The accuracy after the last iteration is recorded as well.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 generator = torch.Generator().manual_seed(0)
 random_masks = [
     pruning.prune(torch.rand(mask.shape, generator=generator), all_, int(mask[0].sum()))
@@ -289,7 +289,7 @@ print(f"large_final is ahead of random with {int(ahead.sum())} of {len(ahead)} s
 
 # %% [markdown]
 # **What it comes to.** For each of the paper's claims such a difference, its interval and a threshold that was fixed beforehand give a
-# {term}`verdict`: reproduced, not reproduced, or undecided. The {doc}`scorecard` has them all.
+# {term}`verdict`: reproduced, not reproduced, or undecided. The {doc}`scorecard <scorecard>` has them all.
 #
 # ## What each chapter changes
 #

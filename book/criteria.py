@@ -90,8 +90,8 @@ best, last = (
 )
 page.answer(
     question="Does it matter which weights are kept, and is “large at the end” the one good reason to keep one?",
-    answer=f"It matters: averaged over all sizes of tickets, `{best}` lies {page.signed(leads[best].mean, 1)} points from "
-    f"choosing at random, `{last}` {page.signed(leads[last].mean, 1)}. It is not the only reason: "
+    answer=f"It matters: averaged over all sizes of tickets, `{best}` does better than choosing at random by {page.signed(leads[best].mean, 1)} points, "
+    f"`{last}` by {page.signed(leads[last].mean, 1)}. It is not the only reason: "
     f"{len(better)} of {len(leads)} criteria beat chance.",
     number=f"`magnitude_increase` less `large_final`: {claims.in_brackets(results[1].weakest)} points, on "
     f"{DATA[plan['dataset']]}, {plan['seeds']} seeds, {plan['epochs']} epochs a training.",
@@ -132,7 +132,7 @@ page.basis(record)
 # Since a score knows only $w_i$ and $w_f$, a criterion is a region of the plane that they span, and training decides where in the
 # plane the weights lie.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 order = (
     *("large_final", "large_init", "large_init_large_final"),
     *("small_final", "small_init", "small_init_small_final"),
@@ -196,7 +196,7 @@ page.plane(criterion="magnitude_increase", other="movement")
 # %% [markdown]
 # *Criteria may be alike or not.* {numref}`fig-criteria-overlap` counts how many weights they have in common.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 drawn = ("large_final", "large_init_large_final", "large_init", "magnitude_increase", "movement")
 shares = figures.overlap(initial, final, keep_fraction, drawn)
 page.glue(
@@ -229,7 +229,7 @@ page.show(
 # {glue:text}`criteria_epochs:d` epochs (in the paper: {glue:text}`criteria_paper_epochs:d`); a round keeps {glue:text}`criteria_rates`.
 
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 # Opposite criteria stand side by side in the legend's three columns.
 legend_order = (
     *("large_final", "large_init", "large_init_large_final", "magnitude_increase"),
@@ -258,7 +258,7 @@ page.show(
 # To see through the scatter between seeds, compare *within* each seed. {numref}`fig-criteria-lead` shows how far each
 # criterion is ahead of random masks of the same size, on the same initial weights and the same order of images.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 random = "random/rewind/zero"
 limits = claims.THRESHOLDS
 more = [name for name in better if name not in claims.WORKING]
@@ -299,7 +299,7 @@ page.show(
 #
 # {glue:text}`criteria_more`
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 densities = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 page.table(
     figures.accuracy_table(table, densities, [f"{name}/rewind/zero" for name in order]),
@@ -383,7 +383,7 @@ page.glue(
 # Of the four, {glue:text}`criteria_reproduced:d` are reproduced, {glue:text}`criteria_not:d` are not, and {glue:text}`criteria_undecided:d` remain undecided.
 #
 # **1. `large_final` tickets reach or pass the dense network's accuracy at moderate pruning** (densities
-# from {glue:text}`criteria_moderate_low:.0f` to {glue:text}`criteria_moderate_high:.0f` %). Verdict: {glue:text}`criteria_claim_1`; it {glue:text}`holds_criteria_1`. {glue:text}`criteria_caveat`
+# from {glue:text}`criteria_moderate_low:.0f` to {glue:text}`criteria_moderate_high:.0f` %). Verdict: {glue:text}`criteria_claim_1`; {glue:text}`holds_criteria_1`. {glue:text}`criteria_caveat`
 #
 # **2. `magnitude_increase` does as well as `large_final`, or better.** Verdict: {glue:text}`criteria_claim_2`; {glue:text}`holds_criteria_2`.
 #
@@ -431,7 +431,7 @@ page.glue(
 # The same experiment on the 8 × 8 digits takes under a minute, so that it can be repeated anywhere. With 300 test images its
 # intervals are wide.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 digits = records.read("criteria-fc-tiny")
 
 
@@ -456,7 +456,7 @@ page.show(
 # Do the two data sets put the criteria in the same order? By accuracy averaged over rounds, the rank correlation of the two orders
 # is {glue:text}`criteria_agreement` (1: the same order, 0: unrelated; nine criteria, so that the interval is wide).
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 TITLES = {"conv2": "Conv2", "conv4": "Conv4", "conv6": "Conv6"}
 found = {}
 for name in TITLES:
@@ -549,7 +549,7 @@ better = accuracy["large_final"] > accuracy["small_final"]
 print("large_final does better than small_final." if better else "small_final does no worse.")
 
 # %% tags=["nbval-ignore-output"]
-# The last digits depend on the processor, so no test compares them.
+# Another kind of processor may round the last digits otherwise.
 for name, value in accuracy.items():
     print(f"{name:12}{value:7.1%}")
 
@@ -571,7 +571,7 @@ trial = experiments.plan("criteria", arms=arms, rounds=8, epochs=6)
 mine = runs.table(trial)
 print(len(mine), "rows, one for each arm, seed and round")
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 page.show(
     figures.accuracy_curves(mine),
     name="fig-criteria-live",

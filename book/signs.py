@@ -118,7 +118,7 @@ starts = {
     name: action.values(history)[mask].numpy() for name, action in actions.MASK1_ACTIONS.items()
 }
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 page.show(
     figures.start_scatter(w_i[mask].numpy(), starts),
     name="fig-signs-starts",
@@ -253,8 +253,8 @@ page.glue(
 # from the right distribution and no signs. At the same density, `signed_constant`
 # lies {glue:text}`signs_sign_or_value` `reinit`.
 #
-# The paper says that arms with kept signs *come close* to rewinding, and close is what they are, not equal. At the sparse end
-# the size does count: {glue:text}`signs_sparse_end`.{glue:text}`signs_sparse_conv2`
+# The paper says that arms with kept signs *come close* to rewinding, and close is what they are, not equal. At the sparse end,
+# {glue:text}`signs_sparse_end`.{glue:text}`signs_sparse_conv2`
 #
 # ## Does training mend a wrong sign?
 #

@@ -82,7 +82,7 @@ print("GPU:", facts["gpu"] or "none was there")
 # has no gradients to mask, and between {glue:text}`plain_low:.2f` and {glue:text}`plain_high:.2f` ms in later rounds. With its updates done by one
 # fused operation (`fused=True`, which is not what PyTorch does unless asked), Adam costs it less; the table has that ratio, too.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 figure = figures.cost_curves(bench.times(record, "fc"))
 page.show(
     figure,
@@ -95,7 +95,7 @@ page.show(
     source=record.provenance(),
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 asked = list(bench.ROUNDS)
 page.table(
     pd.DataFrame(
@@ -155,7 +155,7 @@ page.table(
 # Which step is taken is a fixed rule: on a CPU the kernel, on a GPU stock PyTorch; in the kernel, a layer is whole or it is not. No timing at run
 # time decides, so records cannot depend on a machine's mood.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 alone = bench.ratios(record, way="engine", against="engine, no seed shared").set_index("round")
 memory = facts["memory"]
 replica_times = bench.times(record, "replicas")
@@ -182,10 +182,10 @@ figure = figures.growth_panels(replica_times, bench.times(record, "width"))
 page.show(
     figure,
     name="fig-speed-growth",
-    alt="Two panels of milliseconds per replica and iteration on log axes. Left, by replicas at once: "
-    "lines fall from one replica to two and then stay level. Right, by width of the hidden layers: all "
+    alt="Two panels of milliseconds per replica and iteration on log axes. Above, by replicas at once: "
+    "lines fall from one replica to two and then stay level. Below, by width of the hidden layers: all "
     "lines rise, the dense ones most.",
-    caption="How cost grows. *Left*: with the number of replicas trained at once, nine arms to a seed. *Right*: "
+    caption="How cost grows. *Above*: with the number of replicas trained at once, nine arms to a seed. *Below*: "
     "with the width of the hidden layers, relative to FC's 300 and 100 units.",
     source=record.provenance(),
 )
@@ -215,7 +215,7 @@ page.show(
 # iterations, masks, tests and checkpoints included. What is done for every epoch is multiplied by epochs and seeds, what is done once a
 # training by seeds. Arms that freeze weights at other values than zero cost more than the rest, for a frozen weight still has to be multiplied by.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 part = facts["slice"]
 epoch_hours = sum(part["epoch_seconds"]) * bench.EPOCHS * bench.SEEDS / 3600
 other_hours = sum(part["other_seconds"]) * bench.SEEDS / 3600
@@ -250,7 +250,7 @@ page.table(
 # The order of every sum is fixed by the code. A convolutional record is therefore the same, bit for bit, on any x86-64 processor that has fused multiply-adds, which stock
 # convolutions, written anew for each generation of processors, do not promise.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 gains = bench.conv_ratios(record)
 conv_fused = bench.conv_ratios(record, against="plain, fused")
 figure = figures.gain_curves(gains)
@@ -265,7 +265,7 @@ page.show(
     source=record.provenance(),
 )
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 keys = ["network", "width", "round"]
 conv = pd.concat(bench.shares_of_peak(record, part) for part in bench.conv_parts(record))
 conv = conv.set_index([*keys, "way"])
@@ -326,7 +326,7 @@ page.glue(
 # grouped, channels last, in fp32, tf32 or bf16 as `--precision` says, with weights always in fp32. `dltlib bench` measures this path
 # beside the eager loop wherever PyTorch sees a GPU.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 if facts["gpu"]:
     gpu = bench.times(record, "gpu")
     page.table(

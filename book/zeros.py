@@ -69,10 +69,18 @@ crossing = f"Round by round, freezing lies clearly {told(FROZEN)}."
 print(f"records {record.name}, {criteria_record.name}")
 print(f"arms compared near {100 * at_density:g} % of weights left")
 
+held = claims.readings_of(results[0])
+verdict_in_words = {
+    claims.REPRODUCED: "Because it is better, if only by a little"
+    + ("." if all(one.verdict == claims.REPRODUCED for one in held) else " and not at every size."),
+    claims.NOT_REPRODUCED: "It is no better than leaving them.",
+    claims.UNDECIDED: "Whether it is better is open.",
+}[results[0].verdict]
+
 # %% tags=["remove-input"]
 page.answer(
     question="Why set pruned weights to zero, and not leave them where they were?",
-    answer=f"With {density:.1f} % of the weights left, zeroing the others gives {means[ZERO, at]:.2f} %, freezing "
+    answer=f"{verdict_in_words} With {density:.1f} % of the weights left, zeroing the others gives {means[ZERO, at]:.2f} %, freezing "
     f"them at their initial values {means[FROZEN, at]:.2f} %, giving each the value that its own direction "
     f"asks for (`variant_1`) {means[VARIANT_1, at]:.2f} %.",
     number=f"Zeroing less freezing: {claims.in_brackets(results[0].weakest)} points over the densities down to 1 %, "
@@ -144,7 +152,7 @@ for name, action in actions.MASK0_ACTIONS.items():
     )
     fates[name] = figures.fates(w_i, start, mask)
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 page.show(
     figures.fate_scatter(w_i, w_f, fates),
     name="fig-zeros-fates",
@@ -251,7 +259,7 @@ page.show(
 # kept weights from zero, {glue:text}`zeros_variant_2_lead`. Between the two variants, the second lies
 # {glue:text}`zeros_variants` the first.
 #
-# So is zeroing better than freezing? It depends on how much is left, and no single verdict says so. Round by round, with the whole interval on one side,
+# So is zeroing better than freezing? It depends on how much is left, and one verdict cannot say that. Round by round, with the whole interval on one side,
 # `freeze_init` lies {glue:text}`zeros_crossing`. The claim is judged by the mean down to 1 % left, as was registered; where the curves cross, that mean
 # depends on where the window ends, and the table of readings below says what becomes of the verdict when it ends elsewhere.
 #
@@ -458,7 +466,7 @@ page.verdicts(
 # there were results on MNIST. A claim is reproduced if all of its comparisons are, and not reproduced if any is not.
 #
 # - *Zeroing pruned weights beats freezing them at their initial values* (zeros-1): **{glue:text}`verdict_zeros_1`** by
-#   these records; it {glue:text}`holds_zeros_1`, for the curves cross.
+#   these records, {glue:text}`holds_zeros_1`, for the curves cross.
 # - *variant_1 matches zeroing at low pruning and beats it at high pruning* (zeros-2): **{glue:text}`verdict_zeros_2`** ({glue:text}`holds_zeros_2`). It hangs
 #   on “{glue:text}`weakest_zeros_2`”.
 # - *variant_2 does at least as well as variant_1* (zeros-3): **{glue:text}`verdict_zeros_3`** ({glue:text}`holds_zeros_3`).

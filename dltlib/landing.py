@@ -144,8 +144,8 @@ QUESTIONS = (
             },
             "zeros-4": {
                 REPRODUCED: "; and training was moving them there anyway.",
-                NOT_REPRODUCED: "; but not every good criterion prunes what training was moving "
-                "there anyway, as the paper has it.",
+                NOT_REPRODUCED: "; but against the paper, not all of the criteria that work prune "
+                "mostly what training was moving there anyway.",
                 UNDECIDED: "; whether training was moving them there anyway is open too.",
             },
         },
@@ -213,7 +213,10 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     results = {claim: given.results[claim, NETWORK] for claim in question.answers}
     evidence = given.evidence(next(iter(question.answers)))
     part = claims.compare(question.headline, evidence)
-    answer = "".join(question.answers[claim][result.verdict] for claim, result in results.items())
+    answer = "".join(
+        question.answers[claim][result.verdict] + _how_firmly(result, len(results), given)
+        for claim, result in results.items()
+    )
     if answer[-1] != ".":
         answer += "."
     try:
@@ -230,6 +233,15 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
         f'aria-label="To the chapter: {html.escape(question.asked)}">{picture}</a>'
         f'<ul class="landing-verdicts">{verdicts}</ul></section>'
     )
+
+
+def _how_firmly(result: claims.Result, answers: int, given: "Answers") -> str:
+    """In how many readings of the records the first half of an answer stays, if not in all."""
+    readings = claims.readings_of(result, given.shelf.directory)
+    same = sum(one.verdict == result.verdict for one in readings)
+    if answers == 1 or result.verdict == UNDECIDED or same == len(readings):
+        return ""
+    return f" (so in {same} of {len(readings)} readings of the records)"
 
 
 def _large(part: claims.Part) -> str:
@@ -355,8 +367,32 @@ def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
         '<div class="table-region" role="region" aria-label="Verdicts by claim and network" '
         'tabindex="0"><table class="landing-tally"><thead>'
         f"<tr><td></td>{groups}</tr><tr><td></td>{numbers}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>{_scales(given)}"
     )
+
+
+def _scales(given: Answers) -> str:
+    """What the verdicts rest on: each record's scale beside the paper's, folded."""
+    names = {name for result in given.results.values() for name in result.records}
+    used = [given.shelf.read[name] for name in sorted(names & set(given.shelf.read))]
+    told = [page.beside_the_paper(record) for record in used]
+    smaller = sum(
+        record.plan["width"] != 1
+        or record.plan["train_images"] is not None
+        or record.plan["epochs"] < _paper_epochs(record)
+        for record in used
+    )
+    lines = "".join(f"<li>{html.escape(line.replace('`', ''))}</li>" for line in told)
+    return (
+        f'<details class="fold"><summary>{smaller} of the {len(used)} records behind these '
+        "verdicts are smaller than the paper's: in epochs, width or images. How much smaller"
+        f"</summary><ul>{lines}</ul></details>"
+    )
+
+
+def _paper_epochs(record: Any) -> int:
+    plan = record.plan
+    return experiments.plan(plan["experiment"], plan["network"], "paper").epochs
 
 
 def start(given: Answers, keep: Callable[[str, Any, str], str]) -> str:

@@ -174,8 +174,15 @@ def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
     )
     # pandas writes this attribute although the style sheet decides.
     body = body.replace(' style="text-align: right;"', "")
-    body = re.sub(r"\[([^][<>]+), ([^][<>]+)\]", r"[\1,&nbsp;\2]", body)  # an interval never breaks
-    return re.sub("_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
+    body = _UNBROKEN.sub(r'<span class="nobreak">\g<0></span>', body)
+    return re.sub(r"(?<!\bw)_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
+
+
+# A mean with its interval or deviation, two ends in brackets, the name of a claim.
+_UNBROKEN = re.compile(
+    rf"{MINUS}?\d[\d.]*(?: % )? (?:\[[^][<>]+\]|± ?[\d.]+|\([\d.]+[–-][\d.]+\))"
+    r"|(?<=>)[a-z]+-\d[a-z]?(?=<)"
+)
 
 
 def answer(*, question: str, answer: str, number: str, results: "Sequence[Result]") -> None:
@@ -193,7 +200,8 @@ def answer(*, question: str, answer: str, number: str, results: "Sequence[Result
         held = claims.holds(claims.readings_of(result))
         verdicts.append((result.claim, result.verdict, held))
     linked = "; ".join(
-        f'<a href="scorecard.html#{name}">{name}</a> {verdict} ({held})'
+        f'<a href="scorecard.html#{name}" title="{html.escape(claims.CLAIMS[name].sentence)}">'
+        f"{name}</a> {verdict} ({held})"
         for name, verdict, held in verdicts
     )
     told = "; ".join(f"{name} {verdict} ({held})" for name, verdict, held in verdicts)
@@ -217,7 +225,7 @@ def basis(*records: "Record") -> None:
     """
     from IPython.display import display
 
-    lines = [_beside_the_paper(record) for record in records]
+    lines = [beside_the_paper(record) for record in records]
     title = "What this rests on"
     body = "".join(f"<p>{_coded(line)}</p>" for line in lines)
     display(
@@ -229,7 +237,7 @@ def basis(*records: "Record") -> None:
     )
 
 
-def _beside_the_paper(record: "Record") -> str:
+def beside_the_paper(record: "Record") -> str:
     """A record's scale in a line: what is as in the paper, and what is less."""
     from dltlib import catalogue, experiments
 

@@ -74,9 +74,9 @@ def is_finished(plan: Plan) -> bool:
     path = record_path(plan)
     if not path.exists():
         return False
-    made = Plan(**records.read(path.stem, path.parent).plan).as_dict()
+    made = plans.defaults() | records.read(path.stem, path.parent).plan
     if made != plan.as_dict():
-        changed = sorted(key for key, value in plan.as_dict().items() if made[key] != value)
+        changed = sorted(key for key, value in plan.as_dict().items() if made.get(key) != value)
         raise UserError(
             f"the record {path.stem} in {path.parent} was made with other values of "
             f"{', '.join(changed)}: keep it, or remake it with --force"

@@ -239,11 +239,31 @@ OTHER = {
 
 def test_every_field_has_a_part_in_the_hash() -> None:
     fields = {field.name for field in dataclasses.fields(Plan)}
-    assert set(OTHER) == fields - {"experiment", "network", "preset"}
+    assert set(OTHER) == fields - {"experiment", "network", "preset", "rescaled_rate"}
     hashes = {plan("criteria").hash(), plan("signs").hash(), plan("criteria", "conv2").hash()}
     hashes |= {plan("criteria", preset="cpu").hash()}
     hashes |= {plan("criteria", "conv4", **{name: value}).hash() for name, value in OTHER.items()}
     assert len(hashes) == 4 + len(OTHER)
+    learned = plan("learned_supermasks")
+    assert dataclasses.replace(learned, rescaled_rate=7.0).hash() != learned.hash()
+
+
+def test_rescaled_masks_may_have_a_rate_of_their_own() -> None:
+    on_conv2, own = plan("learned_supermasks", "conv2", "cpu"), "learned/constant/rescaled/rate=5"
+    assert on_conv2.rescaled_rate != on_conv2.learning_rate
+    for arm, rate in (
+        ("learned/initial/plain", on_conv2.learning_rate),
+        ("learned/initial/rescaled", on_conv2.rescaled_rate),
+        (own, 5.0),
+    ):
+        assert learned_masks.rate_of(learned_masks.parse(arm), on_conv2) == rate
+    on_fc = plan("learned_supermasks", "fc", "cpu")
+    rescaled = learned_masks.parse("learned/initial/rescaled")
+    assert learned_masks.rate_of(rescaled, on_fc) == on_fc.learning_rate
+    with pytest.raises(UserError, match="rescaled_rate must be a positive number"):
+        plan("learned_supermasks", rescaled_rate=0.0)
+    with pytest.raises(UserError, match="criteria on fc does not use rescaled_rate"):
+        plan("criteria", rescaled_rate=1.0)
 
 
 @pytest.mark.parametrize("name", OTHER)

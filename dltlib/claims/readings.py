@@ -85,12 +85,12 @@ def holds(given: Sequence[Reading]) -> str:
     """In how many readings a verdict is the stated one.
 
     >>> claims.holds([claims.Reading("a", "reproduced"), claims.Reading("b", "undecided")])
-    'holds in 1 of 2 readings'
+    'the same in 1 of 2 readings'
     """
     if len(given) == 1:
         return "no other reading changes its numbers"
     same = sum(reading.verdict == given[0].verdict for reading in given)
-    return f"holds in {same} of {len(given)} readings"
+    return f"the same in {same} of {len(given)} readings"
 
 
 def corrected(result: Result) -> Result:

@@ -178,9 +178,11 @@ def accuracy_curves(
 
     The density falls from left to right on a log axis, as in the paper. ``zoom`` (percent) adds a
     panel above with that part of the scale, where the good arms are too close to tell apart.
-    ``names`` replaces labels; ``columns`` is the legend's.
+    ``names`` replaces labels; ``columns`` is the legend's. Student's interval may leave 0 to 100 %,
+    where a share cannot be; the band ends there.
     """
     known = curves(table, arms, column)
+    known[["low", "high"]] = known[["low", "high"]].clip(0, 1)
     names = {**labels(list(known["arm"].unique())), **(names or {})}
     panels = 1 if zoom is None else 2
     figure, axes = pyplot.subplots(

@@ -71,6 +71,8 @@ def label_ends(ax: Axes, size: float = 9.5) -> None:
                 "arrowstyle": "-",
                 "color": line.get_color(),
                 "linewidth": 1.2,
+                # Across the panel, from a line that ends inside it, it must not pass for the line.
+                "linestyle": "-" if x > 0.95 else ":",
                 "shrinkA": 1,
                 "shrinkB": 0,
                 "relpos": (0, 0.5),
