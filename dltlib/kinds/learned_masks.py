@@ -19,7 +19,7 @@ from dltlib.kinds.kind import KINDS, Kind, Shard
 from dltlib.kinds.masks import MaskArm
 from dltlib.plans import Plan
 
-EVALUATIONS = 12  # of a learned mask over its epochs
+EVALUATIONS = 12  # of a learned mask over its epochs, or fewer: see `_epochs_between`
 UNUSED = frozenset({"rounds", "keep_conv", "keep_dense", "keep_output", "evaluate_every"})
 
 
@@ -134,7 +134,7 @@ def run(shard: Shard) -> Iterator[None]:
         for name, layer in _named(layers).items():
             layer.copy_(saved[name])
         learner.step = first * length
-    every = max(1, plan.epochs // EVALUATIONS)
+    every = _epochs_between(plan, length, len(dataset.validation) + len(dataset.test))
     for epoch in range(first, plan.epochs + 1):
         # Measured before the epoch of that number, so that the untrained mask is measured too.
         if epoch != checkpoint.round and (epoch % every == 0 or epoch == plan.epochs):
@@ -151,6 +151,14 @@ def run(shard: Shard) -> Iterator[None]:
             loss = learner.learn(dataset, plan.settings(), epoch).cpu()
             shard.progress(length * len(arms), math.nan, epoch + 1)
             checkpoint.rest(state)
+
+
+def _epochs_between(plan: Plan, length: int, images: int) -> int:
+    """From one evaluation to the next: `EVALUATIONS` over the epochs, unless testing so many
+    images under `supermasks.SAMPLES` masks, which goes forwards only, then took longer than
+    learning does."""
+    testing = supermasks.SAMPLES * images / (3 * plan.batch_size)
+    return max(1, plan.epochs // EVALUATIONS, math.ceil(testing / length))
 
 
 def _named(layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
