@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dltlib
-from dltlib import catalogue, cli, experiments, records, storage, training
+from dltlib import actions, catalogue, cli, criteria, experiments, records, storage, training
 from dltlib.errors import UserError
 from dltlib.settings import PRECISIONS
 
@@ -189,6 +189,49 @@ def test_a_run_shows_its_progress_leaves_a_record_and_says_when_it_is_finished(
     assert output.out == f"{name}: {path}\n"
     assert output.err == ""
     assert Path(path).read_bytes() == before
+
+
+def test_a_run_of_ones_own_is_listed_and_verified_by_its_name(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert cli.main(["run", "criteria", *QUICK]) == 0
+    name = capsys.readouterr().out.split(":")[0]
+    assert cli.main(["status"]) == 0
+    own = capsys.readouterr().out.partition("runs of your own")[2]
+    assert f"  {name}: " in own.partition("unfinished")[0]
+    assert cli.main(["verify", name, "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith(f"{name}: holds")
+    assert cli.main(["verify", name[:-1], "--quiet"]) == 2
+    assert "no record" in capsys.readouterr().err
+
+
+def test_arms_lists_the_parts_with_what_they_do_and_ones_own(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    @criteria.criterion("|w_i|^3")
+    def cubed(history):
+        """Large before training, once more."""
+        return history.initial.abs() ** 3
+
+    try:
+        assert cli.main(["arms"]) == 0
+    finally:
+        del criteria.CRITERIA["cubed"]
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line[:1]]
+    told = {line[0]: line[1] for line in lines if len(line) > 1}
+    assert told["cubed"] == "Large before training, once more."
+    every = (criteria.CRITERIA, actions.MASK1_ACTIONS, actions.MASK0_ACTIONS)
+    assert all(told[name] for parts in every for name in parts)
+
+
+def test_an_option_is_not_taken_for_half_of_its_name(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["run", "criteria", "--epoch", "3"]) == 2
+    assert "unrecognized arguments: --epoch" in capsys.readouterr().err
+
+
+def test_a_late_iteration_is_checked_before_anything_runs(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["run", "signs", "--arms", "large_final/rewind@5000", "--dry-run"]) == 2
+    assert "weights can be kept at iterations 1 to 147" in capsys.readouterr().err
 
 
 def test_status_lists_records_and_unfinished_runs(

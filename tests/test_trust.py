@@ -188,10 +188,19 @@ def test_a_sixth_seed_costs_only_itself(kind: str) -> None:
     assert some.kind == kind
     runs.run(some)
     trained: list[int] = []
-    grown = runs.run(
-        more, progress=lambda done, *_, earlier=False: trained.append(done * (not earlier))
-    )
-    assert 0 < sum(trained) <= experiments.size(more).iterations / 2
+    taken: list[int] = []
+    told: list[str] = []
+
+    def progress(done: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
+        (taken if earlier else trained).append(done)
+        told.extend([earlier] if earlier else [])
+
+    grown = runs.run(more, progress=progress)
+    total = experiments.size(more).iterations
+    assert 0 < sum(trained) <= total / 2
+    assert sum(taken) + sum(trained) == total  # the bar ends full
+    (said,) = told
+    assert said.endswith(f"are taken over: {len(some.replicas())} from {experiments.name(some)}")
     (reused,) = manifest_of(grown)["reused"]
     assert reused["record"] == experiments.name(some)
     assert sorted(map(tuple, reused["replicas"])) == sorted(some.replicas())
