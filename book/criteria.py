@@ -191,7 +191,7 @@ page.glue(
 # Move the share that is kept, choose two criteria, and see where they agree:
 
 # %% tags=["remove-input"]
-page.plane(criterion="magnitude_increase", other="movement")
+page.plane(criterion="magnitude_increase", other="movement", layer=layer)
 
 # %% [markdown]
 # *Criteria may be alike or not.* {numref}`fig-criteria-overlap` counts how many weights they have in common.

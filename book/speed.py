@@ -214,6 +214,7 @@ page.show(
 # every experiment is: one seed, one epoch, but all arms and all rounds, looks at the validation images every 100
 # iterations, masks, tests and checkpoints included. What is done for every epoch is multiplied by epochs and seeds, what is done once a
 # training by seeds. Arms that freeze weights at other values than zero cost more than the rest, for a frozen weight still has to be multiplied by.
+# At which scale an experiment was really run, its records say; `dltlib status` lists them.
 
 # %% tags=["remove-input"]
 part = facts["slice"]

@@ -257,8 +257,9 @@ def beside_the_paper(record: "Record") -> str:
     return f"`{record.name}`: {network} on {facts.title}, {', '.join(told)}."
 
 
-def plane(*, criterion: str, other: str) -> None:
-    """Show the plane of w_i and w_f to play with, as the page of that name has it."""
+def plane(*, criterion: str, other: str, layer: str = "") -> None:
+    """Show the plane of w_i and w_f to play with, as the page of that name has it; it opens on
+    ``layer``, the first if left out."""
     from IPython.display import display
 
     scripts = "".join(
@@ -268,7 +269,8 @@ def plane(*, criterion: str, other: str) -> None:
     display(
         {
             "text/html": '<link rel="stylesheet" href="../_static/interactive/interactive.css">'
-            f'<div class="dlt-app dlt-plane" data-criterion="{criterion}" data-other="{other}">'
+            f'<div class="dlt-app dlt-plane" data-criterion="{criterion}" data-other="{other}" '
+            f'data-layer="{layer}">'
             '<p>The plane to play with is part of the site: <a href="plane.html">plane</a>.</p>'
             f"</div>{scripts}",
             "text/plain": f"The plane to play with: {criterion} beside {other}.",
