@@ -398,10 +398,10 @@ def _paper_epochs(record: Any) -> int:
 def start(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
     """From nothing to a result of one's own; licence, how to cite, and where the code is."""
     address = elsewhere.repository()
-    where = address or "ADDRESS"
+    copy = f"git clone {address} lottery && cd lottery" if address else "cd lottery  # your copy"
     commands = "\n".join(
         (
-            f"git clone {where} lottery && cd lottery",
+            copy,
             "make install",
             ".venv/bin/dltlib run signs --arms large_final/rewind large_final/reinit --rounds 6",
             ".venv/bin/dltlib claims --network fc",
