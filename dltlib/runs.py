@@ -75,7 +75,8 @@ def report_earlier(work: Work, iterations: int, progress: Progress | None) -> No
         return
     for checkpoint in work.checkpoints:
         if checkpoint.iterations:
-            told = f"{len(checkpoint.replicas)} networks go on after round {checkpoint.round}"
+            within = f"after round {checkpoint.round}" if checkpoint.round >= 0 else "in round 0"
+            told = f"{len(checkpoint.replicas)} networks go on {within}"
             progress(checkpoint.iterations, math.nan, checkpoint.round, earlier=told)
     if work.reused:
         told = ", ".join(f"{len(part.replicas)} from {part.record}" for part in work.reused)
