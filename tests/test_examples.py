@@ -1,11 +1,14 @@
 """The examples in docstrings run, and each public function of the main modules has one."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import pkgutil
 import re
+import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,3 +109,22 @@ def test_the_page_can_be_made_of_the_docstrings(module: str) -> None:
             source_path=f"{module}.{name}",
             settings_overrides={"halt_level": 2, "report_level": 2},
         )
+
+
+@pytest.mark.parametrize("page", [*paths.book().glob("*.md"), paths.REPOSITORY / "README.md"])
+def test_what_pages_import_and_call_is_there(page: Path) -> None:
+    for block in re.findall(r"(?ms)^ *```python\n(.+?)^ *```", page.read_text()):
+        try:
+            nodes = list(ast.walk(ast.parse(textwrap.dedent(block))))
+        except SyntaxError:
+            continue  # a line of something longer
+        imported = {
+            name.name: importlib.import_module(f"dltlib.{name.name}")
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and node.module == "dltlib"
+            for name in node.names
+        }
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module = imported.get(node.value.id)
+                assert module is None or hasattr(module, node.attr), ast.unparse(node)
