@@ -6,12 +6,13 @@ there is to choose from comes from the catalogue.
 
 import argparse
 import dataclasses
+import functools
 import inspect
 import os
 import signal
 import sys
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args, get_type_hints
 
@@ -20,14 +21,27 @@ from dltlib.errors import UserError
 from dltlib.registry import load_additions
 
 
-def _overrides() -> dict[str, tuple[type, str]]:
-    """Type and help of each of a plan's fields that an option overrides."""
+def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A reader of what ``read`` reads, and of "none"."""
+
+    @functools.wraps(read, updated=())
+    def reader(text: str) -> Any:
+        return None if text.lower() == "none" else read(text)
+
+    return reader
+
+
+def _overrides() -> dict[str, tuple[Callable[[str], Any], str]]:
+    """Reader and help of each of a plan's fields that an option overrides."""
     hints = get_type_hints(plans.Plan)
-    return {
-        field.name: ((get_args(hints[field.name]) or (hints[field.name],))[0], meaning)
-        for field in dataclasses.fields(plans.Plan)
-        if (meaning := field.metadata.get("meaning"))
-    }
+    found: dict[str, tuple[Callable[[str], Any], str]] = {}
+    for field in dataclasses.fields(plans.Plan):
+        if meaning := field.metadata.get("meaning"):
+            read, *others = get_args(hints[field.name]) or (hints[field.name],)
+            found[field.name] = (
+                (_or_none(read), f"{meaning}; or none") if others else (read, meaning)
+            )
+    return found
 
 
 OVERRIDES = _overrides()
@@ -145,9 +159,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--quiet", action="store_true", help="no bar, no accuracies")
     overrides = run.add_argument_group("overrides of the preset")
-    for name, (type_, meaning) in OVERRIDES.items():
+    for name, (read, meaning) in OVERRIDES.items():
+        option, metavar = f"--{name.replace('_', '-')}", read.__name__.upper()
         overrides.add_argument(
-            f"--{name.replace('_', '-')}", type=type_, metavar=type_.__name__.upper(), help=meaning
+            option, type=read, default=argparse.SUPPRESS, metavar=metavar, help=meaning
         )
     run.set_defaults(command=_run)
 
@@ -245,9 +260,7 @@ def _listed(title: str, meanings: dict[str, str]) -> str:
 def _run(options: argparse.Namespace) -> None:
     from dltlib import cluster, experiments, progress, runs, storage
 
-    overrides = {
-        name: getattr(options, name) for name in OVERRIDES if getattr(options, name) is not None
-    }
+    overrides = {name: getattr(options, name) for name in OVERRIDES if hasattr(options, name)}
     if options.arms:
         overrides["arms"] = tuple(options.arms)
     plan = experiments.plan(options.experiment, options.network, options.preset, **overrides)

@@ -65,7 +65,10 @@ def command(of: Plan) -> str:
         value = getattr(of, field.name)
         if value != getattr(unchanged, field.name):
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{field.name.replace('_', '-')}", *map(str, values)]
+            words += [
+                f"--{field.name.replace('_', '-')}",
+                *("none" if one is None else str(one) for one in values),
+            ]
     return shlex.join(words)
 
 

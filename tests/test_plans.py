@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from dltlib import actions, catalogue, experiments
+from dltlib import actions, catalogue, experiments, paths, plans, records
 from dltlib.errors import UserError
 from dltlib.experiments import plan
 from dltlib.kinds import criterion_masks, learned_masks, tickets
@@ -272,19 +272,39 @@ def test_an_override_gives_another_name_and_its_own_command(name: str) -> None:
     assert experiments.stock(changed) != changed
     assert experiments.name(changed) == f"criteria-conv2-tiny-{changed.hash()}"
     assert re.fullmatch("[0-9a-f]{12}", changed.hash())
-    # The command gives the same plan, through the real parser.
+    assert _through_the_parser(experiments.command(changed)) == changed
+
+
+def _through_the_parser(command: str) -> Plan:
+    """The plan that a command would run."""
     from dltlib import cli
 
-    options = cli._parser().parse_args(shlex.split(experiments.command(changed))[1:])
-    overrides = {key: getattr(options, key) for key in cli.OVERRIDES}
-    overrides |= {"arms": tuple(options.arms) if options.arms else None}
-    again = plan(
-        options.experiment,
-        options.network,
-        options.preset,
-        **{key: value for key, value in overrides.items() if value is not None},
+    options = cli._parser().parse_args(shlex.split(command)[1:])
+    overrides = {key: getattr(options, key) for key in cli.OVERRIDES if hasattr(options, key)}
+    if options.arms:
+        overrides["arms"] = tuple(options.arms)
+    return plan(options.experiment, options.network, options.preset, **overrides)
+
+
+def test_what_a_preset_leaves_out_can_be_asked_for() -> None:
+    whole = plan("criteria", "conv2", "cpu", train_images=None)
+    assert (
+        experiments.size(whole).iterations
+        > experiments.size(plan("criteria", "conv2", "cpu")).iterations
     )
-    assert again == changed
+    assert "--train-images none" in experiments.command(whole)
+    assert _through_the_parser(experiments.command(whole)) == whole
+
+
+@pytest.mark.parametrize("name", records.available(paths.REPOSITORY / "book" / "records"))
+def test_a_records_name_and_command_are_those_of_its_plan(name: str) -> None:
+    """Presets change; the command beside a figure must remake that figure's record all the same."""
+    record = records.read(name, paths.REPOSITORY / "book" / "records")
+    values = plans.defaults() | record.plan
+    made = Plan(**values | {"arms": tuple(values["arms"])})
+    assert experiments.name(made) == record.name == name
+    assert record.manifest["command"] == experiments.command(made)
+    assert _through_the_parser(record.manifest["command"]) == made
 
 
 def test_hashes_of_stock_plans_are_what_they_were() -> None:

@@ -70,7 +70,7 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
     """The dense training of tickets; on two cores, fewer shares for convolutions."""
     values = tickets.training_preset(network, name)
     if name == "cpu" and network.channels:
-        values |= tickets.coarse_rounds(network) | {"rounds": 8, "seeds": 5}
+        values |= tickets.coarse_rounds(network) | {"rounds": 8}
         values |= {"width": 0.5, "train_images": 20_000, "epochs": 10}
     return values
 

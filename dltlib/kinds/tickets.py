@@ -54,12 +54,19 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
     """Section 2 of the paper, reduced at the presets cpu and tiny."""
     values = training_preset(network, name)
     if name == "cpu":
-        values |= coarse_rounds(network) | {"rounds": 4 if network.channels else 12}
+        values |= coarse_rounds(network) | {"rounds": 12}
+    if name == "cpu" and network.channels:
+        # Chosen by the records of the experiment `pilot`: so short a training agrees between seeds
+        # at this rate, and hardly at the paper's.
+        values |= {"width": 0.25, "train_images": 5_000, "epochs": 8, "learning_rate": 1e-3}
     return values
 
 
 def training_preset(network: Architecture, name: str) -> dict[str, Any]:
-    """How networks are trained at a preset: section 2, and what of it is reduced."""
+    """How networks are trained at a preset: section 2, and what of it is reduced.
+
+    At preset cpu each kind reduces the training of convolutions as it needs.
+    """
     values: dict[str, Any] = {
         "dataset": network.dataset,
         "seeds": 5,
@@ -74,9 +81,7 @@ def training_preset(network: Architecture, name: str) -> dict[str, Any]:
         values |= {"dataset": "digits", "evaluate_every": 20, "epochs": 8, "rounds": 8, "seeds": 3}
         if network.channels:
             values |= {"width": 0.125, "seeds": 2, "rounds": 2}
-    elif name == "cpu" and network.channels:
-        values |= {"width": 0.125, "train_images": 3_000, "epochs": 8, "seeds": 3}
-    elif name == "cpu":
+    elif name == "cpu" and not network.channels:
         values |= {"epochs": 5, "evaluate_every": 300}
     return values
 
