@@ -51,6 +51,7 @@ def made_up(
                     row[name] = value + generator.normal(0, JITTER)
                 rows.append(row)
     plan = {"experiment": experiment, "network": network, "preset": "cpu", "dataset": "mnist"}
+    plan |= {"width": 1.0, "train_images": None}
     return {(experiment, network): Record(pd.DataFrame(rows), {"plan": plan})}
 
 
@@ -534,7 +535,7 @@ def shelf(tmp_path, monkeypatch):
 def _write(directory, experiment: str, network: str, preset: str, record: Record) -> None:
     data = "digits" if preset == "tiny" else "mnist"
     plan = {"experiment": experiment, "network": network, "preset": preset, "dataset": data}
-    plan |= {"arms": sorted(set(record.table["arm"]))}
+    plan |= {"arms": sorted(set(record.table["arm"])), "width": 1.0, "train_images": None}
     rows = record.table.to_dict("records")
     records.write(directory, f"{experiment}-{network}-{preset}", rows, plan)
 
@@ -557,6 +558,37 @@ def test_scorecard_reads_the_largest_record_of_each_experiment(shelf) -> None:
     assert _result(results, "supermask-3").preset == "paper and cpu"
     assert _result(results, "zeros-1", "conv2").preset is None
     assert claims.count(results) == {REPRODUCED: 16, NOT_REPRODUCED: 0, UNDECIDED: 49}
+
+
+@pytest.mark.parametrize("name", ["supermask-3", "supermask-3b", "supermask-5"])
+@pytest.mark.parametrize("other", [{"width": 0.5}, {"train_images": 6_000}])
+def test_networks_of_unlike_scale_are_never_compared(name: str, other: dict) -> None:
+    """Their seeds share neither weights nor images, however many of them there are."""
+    pair = "learned_supermasks", "fc"
+    assert claims.judge(name, ALL_TRUE).verdict == REPRODUCED
+    reduced = Record(ALL_TRUE[pair].table, {"plan": ALL_TRUE[pair].plan | other})
+    result = claims.judge(name, ALL_TRUE | {pair: reduced})
+    assert result.verdict == UNDECIDED
+    assert result.reason.startswith("the records are of unlike networks or data: supermasks fc/")
+    assert claims.would_take(result) == result.reason
+    # What a claim does not read is none of its business.
+    assert claims.judge("criteria-1", ALL_TRUE | {pair: reduced}).verdict == REPRODUCED
+
+
+def test_masks_that_did_not_learn_are_no_gain_between_networks() -> None:
+    fails = {"learned/initial/rescaled": 0.11, "learned/constant/rescaled": 0.11}
+    known = {}
+    for network in ("fc", "conv4", "conv6"):
+        known |= evidence(network)
+    known |= evidence("conv2", learned=fails)
+    result = claims.judge("supermask-4", known, claims.ALL_NETWORKS)
+    assert result.verdict == UNDECIDED
+    assert re.fullmatch(
+        r"learned/initial/rescaled on conv2 did not learn \(11.\d %\)", result.reason
+    )
+    assert (
+        claims.judge("supermask-4", known, "conv2").verdict == NOT_REPRODUCED
+    )  # by itself it is a loss
 
 
 def test_digits_are_never_compared_with_the_papers_images(shelf) -> None:
@@ -788,7 +820,7 @@ def test_a_pilot_tells_what_a_scale_can_decide(tmp_path: Path) -> None:
     ]
     records.write(tmp_path, "pilot-conv2-cpu", rows, plan.as_dict(), seconds=240.0, command="")
     row = claims.pilot([records.read("pilot-conv2-cpu", tmp_path)]).iloc[0]
-    assert row.name.endswith("width 0.25, 3,000 training images, 8 epochs, rate 0.001")
+    assert row.name.endswith("width 0.25, 5,000 training images, 8 epochs, rate 0.001")
     assert row["", "seconds"] == 240 / 12
     assert row["larger", "left"] == pytest.approx(20)
     assert row["larger", "accuracy"] == pytest.approx(51)

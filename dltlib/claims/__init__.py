@@ -29,6 +29,7 @@ from dltlib.claims.measures import (
     criterion_mask,
     dense,
     errors_mended,
+    learned,
     learned_mask,
     rescaling_gain,
     share_among_pruned,

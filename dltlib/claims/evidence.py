@@ -24,9 +24,15 @@ class Evidence:
     _grids: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def table(self, experiment: str, network: str) -> pd.DataFrame:
-        """The rows of an experiment on a network."""
+        """The rows of an experiment on a network, all of whose records must be of one scale: else
+        seeds share neither weights nor images, and a difference measures width or data."""
         if (experiment, network) not in self.records:
             raise Undecided(f"no record of {experiment} on {network}")
+        here = {other: record for (other, name), record in self.records.items() if name == network}
+        scales = {record.scale(): other for other, record in here.items()} if len(here) > 1 else {}
+        if len(scales) > 1:
+            said = ", ".join(f"{other} {scale}" for scale, other in scales.items())
+            raise Undecided(f"the records are of unlike networks or data: {said}")
         return self.records[experiment, network].table
 
     def grid(

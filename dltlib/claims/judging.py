@@ -32,11 +32,11 @@ def judge(
     one = CLAIMS.find(name)
     if network not in (*NETWORKS, *([ALL_NETWORKS] if one.across else [])):
         raise UserError(f"{name} is judged on one of {', '.join(NETWORKS)}, not on {network!r}")
-    known = Evidence(evidence, network, limits)
+    read = {pair: evidence[pair] for pair in _pairs(one, network) if pair in evidence}
+    known = Evidence(read, network, limits)
     parts = tuple(compare(comparison, known) for comparison in one.comparisons(network))
     verdict, reason, weakest = combine(parts)
-    used = [evidence[pair] for pair in _pairs(one, network) if pair in evidence]
-    presets = dict.fromkeys(record.plan["preset"] for record in used)
+    presets = dict.fromkeys(record.plan["preset"] for record in read.values())
     return Result(
         claim=name,
         network=network,
@@ -45,7 +45,7 @@ def judge(
         weakest=weakest,
         parts=parts,
         preset=" and ".join(presets) or None,
-        records=tuple(record.name for record in used),
+        records=tuple(record.name for record in read.values()),
     )
 
 

@@ -1,5 +1,6 @@
 """Measures: one number for each seed, read from records."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from dltlib import catalogue
 from dltlib.claims.evidence import Evidence, Undecided
+from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 
 # A measure reads one number for each seed; it raises `Undecided` if it cannot.
 Measure = Callable[[Evidence], pd.Series]
@@ -189,9 +191,20 @@ def errors_mended(better: Measure, worse: Measure) -> Measure:
     return read
 
 
+def learned(accuracy: pd.Series | float, limits: Thresholds = THRESHOLDS) -> bool:
+    """Whether a learned mask of that accuracy, %, got as far above chance as "far better" asks for;
+    if not, it did not learn, and what it reached is no measure of the method.
+
+    >>> claims.learned(11.1), claims.learned(96.4)
+    (False, True)
+    """
+    return bool(np.mean(accuracy) > limits.far_above_chance)
+
+
 def rescaling_gain(networks: Sequence[str] | None = None) -> Measure:
     """What dynamic weight rescaling adds to a learned mask: the mean of w_i and S.C., and of the
-    networks if several are named.
+    networks if several are named. Masks that did not learn are then no measure of it: a difference
+    between networks would be that failure.
 
     >>> learned = records.read("learned_supermasks-fc-tiny")
     >>> found = claims.Evidence({("learned_supermasks", "fc"): learned}, "fc")
@@ -200,12 +213,19 @@ def rescaling_gain(networks: Sequence[str] | None = None) -> Measure:
     """
 
     def read(evidence: Evidence) -> pd.Series:
-        gains = [
-            learned_mask(f"learned/{values}/rescaled", network=network)(evidence)
-            - learned_mask(f"learned/{values}/plain", network=network)(evidence)
-            for network in networks or [evidence.network]
-            for values in catalogue.MASK_VALUES
-        ]
+        gains = []
+        for network, values in itertools.product(
+            networks or [evidence.network], catalogue.MASK_VALUES
+        ):
+            reached = {}
+            for scaling in catalogue.MASK_SCALINGS:
+                arm = f"learned/{values}/{scaling}"
+                reached[scaling] = learned_mask(arm, network=network)(evidence)
+                if networks and not learned(reached[scaling], evidence.limits):
+                    raise Undecided(
+                        f"{arm} on {network} did not learn ({reached[scaling].mean():.1f} %)"
+                    )
+            gains.append(reached["rescaled"] - reached["plain"])
         return pd.concat(gains, axis=1, join="inner").dropna().mean(axis=1)
 
     return read

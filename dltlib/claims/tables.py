@@ -11,6 +11,7 @@ import pandas as pd
 from dltlib import catalogue
 from dltlib.claims.evidence import Evidence
 from dltlib.claims.judging import NETWORKS, Shelf
+from dltlib.claims.measures import learned
 from dltlib.claims.paper import CLAIMS, OUR_TABLE_2
 from dltlib.claims.statistics import (
     FEWEST,
@@ -154,8 +155,7 @@ def table_2_in_words(table: pd.DataFrame) -> pd.DataFrame:
     """`table_2` as the paper prints it, for a page: a row for each of its columns, and for each
     network that was measured the paper's figure and ours with its interval.
 
-    A learned mask that ends no further above chance than "far better" asks for is marked `FAILED`:
-    it did not learn, and what it reached is no measure of the method.
+    A learned mask that did not learn (see `learned`) is marked `FAILED`.
 
     >>> table = claims.table_2("tiny", ["fc"])
     >>> claims.table_2_in_words(table).columns.tolist()
@@ -165,7 +165,7 @@ def table_2_in_words(table: pd.DataFrame) -> pd.DataFrame:
     cells: dict[tuple[str, str], dict[str, str]] = {}
     for row in measured.itertuples():
         ours = row.shown
-        if row.column.startswith("learned") and row.ours < THRESHOLDS.far_above_chance:
+        if row.column.startswith("learned") and not learned(row.ours):
             ours = f"{ours} {FAILED}"
         cells.setdefault((row.network, "paper"), {})[row.column] = f"{row.paper:.1f}"
         cells.setdefault((row.network, "ours"), {})[row.column] = ours
