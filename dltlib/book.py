@@ -657,3 +657,17 @@ def _parameter(text: str) -> tuple[str, Any]:
     with contextlib.suppress(json.JSONDecodeError):
         return name, json.loads(value)
     return name, value
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Let Sphinx know the directive ``executions``: the table of how the chapters were executed."""
+    from sphinx.util.docutils import SphinxDirective
+
+    class Executions(SphinxDirective):
+        def run(self) -> list[Any]:
+            root = Path(app.srcdir)
+            made = {name: executed_with(name, root) for name in chapters(root)}
+            return list(self.parse_text_to_nodes(executions.table(root, made)))
+
+    app.add_directive("executions", Executions)
+    return {"parallel_read_safe": True}

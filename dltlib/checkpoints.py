@@ -102,6 +102,10 @@ class Checkpoint:
         self._tensors = tensors
         self._write()
 
+    def begin(self) -> None:
+        """Count seconds from now on: another shard may have been computed since it was made."""
+        self._since = monotonic()
+
     def rest(self, training: Callable[[], Mapping[str, Tensor]]) -> None:
         """Keep the state of the round under way, if the last time is long enough ago."""
         if self.path is None or monotonic() - self._since < REST:

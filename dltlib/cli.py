@@ -76,9 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"dltlib: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
-        forced = "--force" in (arguments or sys.argv)
-        remedy = "begins anew, as --force says" if forced else "goes on from here"
-        print(f"dltlib: stopped; the same command {remedy}", file=sys.stderr)
+        words = sys.argv[1:] if arguments is None else arguments
+        remedy = ""
+        if "run" in words[:1]:
+            remedy = "; the same command goes on from here"
+            if "--force" in words:
+                remedy = "; the same command begins anew, as --force says"
+        print(f"dltlib: stopped{remedy}", file=sys.stderr)
         return 128 + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:  # e.g. `dltlib status | head`
         _drop_output()
@@ -267,28 +271,27 @@ def _run(options: argparse.Namespace) -> None:
     name, size = experiments.name(plan), experiments.size(plan)
     if options.at_once is not None and options.at_once < 1:
         raise UserError(f"--at-once must be at least 1, not {options.at_once}")
-    device = _device(options.device)
     if options.dry_run:
         from dltlib import forecast
 
-        print("\n".join(forecast.describe(plan, device)))
+        print("\n".join(forecast.describe(plan, _device(options.device))))
         return
     if not options.force and storage.is_finished(plan):
         print(f"{name}: finished already, {storage.record_path(plan)} (--force reruns it)")
         _tell(storage.record_path(plan), options.quiet)
         return
-    dataset = experiments.load_dataset(plan)
+    asked: dict[str, Any] = {
+        name: getattr(options, name) for name in ("at_once", "force", "accept_change")
+    }
+    if not options.dask:  # with it, devices and data are the workers'
+        asked["dataset"] = experiments.load_dataset(plan)
+        asked["device"] = _device(options.device)
     with progress.bar(name, size.iterations, plan.rounds or plan.epochs, options.quiet) as report:
-        target = (
-            cluster.run(
-                plan, options.dask, options.device, options.at_once, report, options.force,
-                options.accept_change,
-            )
-            if options.dask
-            else runs.run(
-                plan, device, dataset, options.at_once, report, options.force, options.accept_change
-            )
-        )  # fmt: skip
+        asked["progress"] = report
+        if options.dask:
+            target = cluster.run(plan, options.dask, options.device, **asked)
+        else:
+            target = runs.run(plan, **asked)
     print(f"{name}: {target}")
     _tell(target, options.quiet)
 

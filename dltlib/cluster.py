@@ -71,7 +71,8 @@ def run(
 ) -> Path:
     """`runs.run`, its shards spread over the workers; returns the record's path.
 
-    ``at_once`` limits the replicas of a shard; left out, every worker thread gets one shard.
+    ``at_once`` limits the replicas of a shard; left out, a shard is what each worker thread would
+    get of the whole plan, so that some get none where earlier records hold the rest.
     Shards that an earlier run left, here or there, go on as they are. The fingerprint is that of
     one worker; another on which the arms give other numbers is refused.
     """
@@ -194,10 +195,10 @@ def advance(
         path = Path(directory) / "shard.safetensors"
         if state is None:
             checkpoint = Checkpoint(path, plan.hash(), replicas)
-            checkpoint.origins = origins
         else:
             path.write_bytes(state)
             checkpoint = Checkpoint.open(path, plan.hash())
+        checkpoint.origins = origins  # the caller may have accepted a change since it was saved
         dataset = _dataset(plan.dataset, paths.data(), plan.train_images).to(where)
         next(runs.rounds(plan, checkpoint, where, dataset, progress))
         name = processor.describe(where)

@@ -52,7 +52,6 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    classes: int = 10
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -98,10 +97,31 @@ def load(name: str, directory: Path | None = None) -> Dataset:
     """The data set ``name``, on the CPU; ``directory`` defaults to `paths.data()`.
 
     Raises `UserError` if the name is unknown, or if files are missing or damaged; the message
-    names the directory and the command that fetches them.
+    names the directory and the command that fetches them. What a reader gives is held to the facts
+    that the catalogue states of the data set.
     """
-    catalogue.DATASETS.find(name)
-    return _READERS[name](directory or paths.data())
+    facts = catalogue.DATASETS.find(name)
+    found = _READERS[name](directory or paths.data())
+    for part, count in (
+        ("train", facts.train), ("validation", facts.validation), ("test", facts.test)
+    ):  # fmt: skip
+        split = getattr(found, part)
+        if amiss := _amiss(name, split.images, split.labels, count):
+            raise UserError(f"what was read as {name} is not what its entry says: {part}, {amiss}")
+    return found
+
+
+def _amiss(name: str, images: Tensor, labels: Tensor, count: int) -> str:
+    """What is wrong with a split, in words: type, size, count, classes; nothing if all is well."""
+    facts = catalogue.DATASETS[name]
+    shape = (count, *facts.shape)
+    if images.dtype != torch.uint8:
+        return f"pixels are {images.dtype}; uint8 expected"
+    if tuple(images.shape) != shape or len(labels) != count:
+        return f"images {tuple(images.shape)}, {len(labels)} labels; {shape} expected"
+    if labels.min() < 0 or labels.max() >= facts.classes:
+        return f"labels outside 0-{facts.classes - 1}"
+    return ""
 
 
 def download(name: str, directory: Path | None = None) -> Path:
@@ -188,15 +208,9 @@ def _from_torchvision(name: str, directory: Path) -> Dataset:
 
 
 def _checked(name: str, where: Path, images: Tensor, labels: Tensor, count: int) -> Split:
-    """The split, or `UserError` if it is not whole: count, size, type, classes."""
-    facts = catalogue.DATASETS[name]
-    shape = (count, *facts.shape)
-    if images.dtype != torch.uint8 or tuple(images.shape) != shape or len(labels) != count:
-        raise _damaged(
-            name, where, f"images {tuple(images.shape)}, {len(labels)} labels; {shape} expected"
-        )
-    if labels.min() < 0 or labels.max() >= facts.classes:
-        raise _damaged(name, where, f"labels outside 0-{facts.classes - 1}")
+    """The split, or `UserError` if it is not whole."""
+    if amiss := _amiss(name, images, labels, count):
+        raise _damaged(name, where, amiss)
     return Split(images, labels)
 
 

@@ -1,11 +1,10 @@
-"""How the chapters were executed: noted by `dltlib book`, shown on the page on the site's making.
+"""How the chapters were executed: noted by `dltlib book`, shown by
+the page on the site's making (the directive ``executions`` of `book`).
 
 A notebook says nothing of this, so that the same chapter executed again is the same bytes.
 ``book/executions.json`` does: for each chapter the seconds, the day, the processor, the versions
 and the records that it was given, and hashes of all that went in (`book.fingerprint`), by which an
 entry is told from one of an older notebook. Those who commit a notebook commit it too.
-
-This module is a Sphinx extension as well: the directive ``executions`` is the table.
 """
 
 import json
@@ -60,15 +59,16 @@ def _read(root: Path) -> dict[str, Any]:
     return known
 
 
-def table(root: Path) -> str:
-    """The executions of all chapters as MyST: a table, and under it what was the same for many."""
-    from dltlib import book
+def table(root: Path, chapters: Mapping[str, Mapping[str, str]]) -> str:
+    """The executions of chapters as MyST: a table, and under it what was the same for many.
 
+    ``chapters`` are their names, each with what it was executed with (`noted`).
+    """
     lines = ["| chapter | took | when | records |", "|---|---:|---|---|"]
     alike: dict[str, list[str]] = {}
-    for name in book.chapters(root):
+    for name, inputs in chapters.items():
         link = f"{{doc}}`/book/{name}`"
-        entry = noted(root, name, book.executed_with(name, root))
+        entry = noted(root, name, inputs)
         if entry is None:
             lines.append(f"| {link} | not noted | | |")
             continue
@@ -80,15 +80,3 @@ def table(root: Path) -> str:
         whose = "All of them" if len(alike) == 1 else ", ".join(links)
         lines += ["", f"{whose}: {where}."]
     return "\n".join(lines)
-
-
-def setup(app: Any) -> dict[str, bool]:
-    """Let Sphinx know the directive ``executions``."""
-    from sphinx.util.docutils import SphinxDirective
-
-    class Executions(SphinxDirective):
-        def run(self) -> list[Any]:
-            return list(self.parse_text_to_nodes(table(Path(app.srcdir))))
-
-    app.add_directive("executions", Executions)
-    return {"parallel_read_safe": True}

@@ -18,8 +18,10 @@ from typing import Any
 
 import torch
 
-from dltlib import experiments, processor, records, training
+from dltlib import catalogue, experiments, processor, records, training
+from dltlib.actions import MASK0_ACTIONS, MASK1_ACTIONS
 from dltlib.checkpoints import Checkpoint
+from dltlib.criteria import CRITERIA
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 from dltlib.plans import Plan
@@ -74,19 +76,41 @@ class Fingerprint:
 
 def take(plan: Plan, dataset: Dataset, device: torch.device) -> Fingerprint:
     """The fingerprint of a plan's arms here and now, within a second or so."""
-    data, small = _of_data(dataset), _small(plan)
-    hashes = probe(small, str(device))
-    arms = {arm: hashes[_early(arm)] for arm in plan.arms}
-    return Fingerprint(processor.kind(device), data, arms)
+    return Fingerprint(processor.kind(device), of_data(dataset), of_arms(plan, device))
 
 
-def _of_data(dataset: Dataset) -> str:
+def of_arms(plan: Plan, device: torch.device) -> dict[str, str]:
+    """A hash of what each arm's probe gives here and now."""
+    registered = (*CRITERIA.values(), *MASK1_ACTIONS.values(), *MASK0_ACTIONS.values())
+    hashes = probe(_small(plan), str(device), registered)
+    return {arm: hashes[_early(arm)] for arm in plan.arms}
+
+
+def of_data(dataset: Dataset) -> str:
+    """A hash of all images and labels."""
     found = hashlib.blake2b(digest_size=8)
     for split in (dataset.train, dataset.validation, dataset.test):
         for part in (split.images, split.labels):
             found.update(str(tuple(part.shape)).encode())
             found.update(part.cpu().contiguous().numpy().data)
     return found.hexdigest()
+
+
+def check_current(plan: Plan, manifest: Mapping[str, Any], device: torch.device) -> None:
+    """Raise `UserError` if the code that is here now gives other numbers than the plan's finished
+    record has, whose manifest this is; where the record does not say, or another kind of processor
+    made it, there is nothing to compare."""
+    made = manifest.get("fingerprint")
+    if made is None or manifest.get("processor") != processor.kind(device):
+        return
+    now = of_arms(plan, device)
+    changed = [arm for arm, value in made["arms"].items() if now.get(arm, value) != value]
+    if changed:
+        raise UserError(
+            f"the record {manifest['name']} was made by code that gives other numbers for "
+            f"{', '.join(changed)}: remake it with --force (force=True), or keep it under another "
+            "name of the criterion or action"
+        )
 
 
 PROBED_IMAGES, PROBED_BATCH, PROBED_WIDTH = 120, 30, 0.1
@@ -98,11 +122,14 @@ def _early(arm: str) -> str:
 
 
 def _small(plan: Plan) -> Plan:
-    """The plan reduced to a probe: the same arms, rates and shares on a few digits."""
+    """The plan reduced to a probe: the same arms, rates and shares on a few digits, or on a few of
+    its own images where a network halves digits too often."""
+    halvings = len(catalogue.NETWORKS[plan.network].channels) // 2
+    fits = min(catalogue.DATASETS["digits"].shape[1:]) >= 2**halvings
     return dataclasses.replace(
         plan,
         preset="tiny",
-        dataset="digits",
+        dataset="digits" if fits else plan.dataset,
         arms=tuple(dict.fromkeys(map(_early, plan.arms))),
         seeds=1,
         rounds=min(plan.rounds, 2),
@@ -115,12 +142,19 @@ def _small(plan: Plan) -> Plan:
 
 
 @lru_cache(maxsize=64)
-def probe(plan: Plan, device: str) -> dict[str, str]:
-    """Run a small plan and hash, arm by arm, the rows and the bits of what the last round left."""
+def probe(plan: Plan, device: str, registered: tuple[object, ...]) -> dict[str, str]:
+    """Run a small plan and hash, arm by arm, the rows and the bits of what the last round left.
+
+    ``registered`` are the functions that arms may be made of: one that a notebook's cell defines
+    again makes another probe.
+    """
     place = torch.device(device)
-    checkpoint = experiments.in_memory(plan, place)
+    # Its bits are compared, and some of cudnn's algorithms do not repeat theirs.
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, deterministic=True):
+        checkpoint = experiments.in_memory(plan, place)
     stock = training.uses_stock_torch(place) or plan.kind != "tickets"
-    common = processor.kind(place).get("torch", "") if stock else ""
+    facts = processor.kind(place)
+    common = facts.get("torch", facts.get("gpu", "")) if stock else ""
     hashes = {}
     for index, arm in enumerate(plan.arms):
         found = hashlib.blake2b(common.encode(), digest_size=8)

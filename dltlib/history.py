@@ -36,6 +36,11 @@ def split_iteration(name: str) -> tuple[str, int]:
     return base, int(iteration or 0)
 
 
+def with_iteration(base: str, iteration: int) -> str:
+    """``NAME@K`` of its parts, in the one form that names an arm: the plain name at iteration 0."""
+    return f"{base}@{iteration}" if iteration else base
+
+
 @dataclass(frozen=True)
 class History:
     """One layer of R replicas when a pruning round begins.

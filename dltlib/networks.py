@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from dltlib import catalogue, randomness
@@ -191,6 +191,18 @@ def forward(
             for parameters in zip(replica_weights, replica_biases, images, strict=True)
         ]
     )
+
+
+def cross_entropy(
+    logits: Float[Tensor, "replica batch classes"], labels: Int64[Tensor, "replica batch"]
+) -> Float[Tensor, " replica"]:
+    """Each replica's mean loss over its batch.
+
+    >>> networks.cross_entropy(torch.zeros(1, 2, 10), torch.tensor([[3, 7]]))  # ln 10
+    tensor([2.3026])
+    """
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return losses.view(labels.shape).mean(1)
 
 
 def _forward_one(

@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 _AROUND = Path(__file__).resolve().parent.parent
+IN_CHECKOUT = (_AROUND / "pyproject.toml").exists()
 # Installed without its repository, the library keeps runs and records where the user is.
-REPOSITORY = _AROUND if (_AROUND / "pyproject.toml").exists() else Path.cwd()
+REPOSITORY = _AROUND if IN_CHECKOUT else Path.cwd()
 
 
 def _place(variable: str, default: Path) -> Path:

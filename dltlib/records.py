@@ -348,11 +348,13 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the checkout, with ``+`` if the library has changed since; else "unknown".
+    """The commit of the library's checkout, with ``+`` if it has changed since; else "unknown".
 
     >>> isinstance(records.commit(), str)
     True
     """
+    if not paths.IN_CHECKOUT:  # the user's own repository, if there is one, says nothing of it
+        return "unknown"
     try:
         head, changed = (
             subprocess.run(

@@ -1,5 +1,6 @@
 """Named values of one sort, found by name or refused with the names there are."""
 
+import dataclasses
 import functools
 import importlib.metadata
 import inspect
@@ -43,7 +44,7 @@ class Registry(dict[str, Value]):
         """
         name = value.name
         if name in self and self[name] != value and not _defined_again(self[name], value):
-            raise UserError(f"there is a {self.sort} {name!r} already: choose another name")
+            raise UserError(f"the {self.sort} {name!r} is there already: choose another name")
         self[name] = value
         return value
 
@@ -60,8 +61,11 @@ def _defined_again(before: Named, now: Named) -> bool:
     """Whether two values hold functions, and those were written in the same places."""
 
     def places(value: Named) -> list[tuple[str, str]]:
-        functions = filter(inspect.isfunction, vars(value).values())
-        return [(function.__module__, function.__qualname__) for function in functions]
+        if not dataclasses.is_dataclass(value):
+            return []
+        defaults = [field.default for field in dataclasses.fields(value)]
+        functions = [one for one in vars(value).values() if inspect.isfunction(one)]
+        return [(one.__module__, one.__qualname__) for one in functions if one not in defaults]
 
     return bool(places(now)) and places(now) == places(before)
 

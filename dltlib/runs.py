@@ -35,13 +35,18 @@ def run(
     """Run a plan, or go on where an earlier run of it stopped; returns the record's path.
 
     Records of stock presets go to `paths.records()`, others to their directory under
-    `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d.
+    `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d; if it
+    is one of your own, and a criterion or an action has been changed since, that is a `UserError`.
     ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas train
-    side by side; it never changes the numbers. ``accept_change`` goes on with checkpoints that
-    code or a processor began which give other numbers; the manifest then names both.
+    side by side; on a CPU it never changes the numbers, on a GPU no more than rounding does.
+    ``accept_change`` goes on with checkpoints that code or a processor began which give other
+    numbers; the manifest then names both.
     """
     device = torch.device(device)
     if finished := storage.ready(plan, force):
+        if storage.is_own(plan):
+            manifest = records.read(finished.stem, finished.parent).manifest
+            fingerprints.check_current(plan, manifest, device)
         return finished
     network, size = experiments.build_network(plan), experiments.size(plan)
     dataset = (dataset or experiments.load_dataset(plan)).to(device)
@@ -77,7 +82,7 @@ def report_earlier(work: Work, iterations: int, progress: Progress | None) -> No
         if checkpoint.iterations:
             within = f"after round {checkpoint.round}" if checkpoint.round >= 0 else "in round 0"
             told = f"{len(checkpoint.replicas)} networks go on {within}"
-            progress(checkpoint.iterations, math.nan, checkpoint.round, earlier=told)
+            progress(checkpoint.iterations, math.nan, max(0, checkpoint.round), earlier=told)
     if work.reused:
         told = ", ".join(f"{len(part.replicas)} from {part.record}" for part in work.reused)
         saved = iterations - _left(work)
@@ -104,6 +109,7 @@ def rounds(
     """Run a shard from its checkpoint to its end, pausing whenever the checkpoint was saved."""
     if checkpoint.finished:
         return
+    checkpoint.begin()
 
     def report(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
         checkpoint.iterations += iterations

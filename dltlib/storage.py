@@ -27,6 +27,7 @@ class Reused:
 
     record: str
     processor: dict[str, str]
+    device: str
     replicas: list[Replica]
     rows: list[dict[str, Any]]
     keepsakes: dict[str, Tensor]
@@ -55,9 +56,14 @@ def shard_path(plan: Plan, shard: Sequence[Replica]) -> Path:
     return run_directory(plan) / checkpoints.file_name(shard)
 
 
+def is_own(plan: Plan) -> bool:
+    """Whether the plan is a user's own, and not that of an unchanged preset."""
+    return plan != experiments.stock(plan)
+
+
 def record_directory(plan: Plan) -> Path:
-    """Where the plan's record goes: among the book's if the preset is unchanged."""
-    return paths.records() if plan == experiments.stock(plan) else run_directory(plan)
+    """Where the plan's record goes: among the book's unless it `is_own`."""
+    return run_directory(plan) if is_own(plan) else paths.records()
 
 
 def record_path(plan: Plan) -> Path:
@@ -169,7 +175,8 @@ def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) 
         except UserError:
             continue  # damaged: `dltlib status` says so
         rows = record.rows_of(replicas)
-        found.append(Reused(record.name, manifest["processor"], replicas, rows, keepsakes))
+        made_on = manifest["processor"], manifest["device"]
+        found.append(Reused(record.name, *made_on, replicas, rows, keepsakes))
         left -= set(replicas)
     return found
 
@@ -205,8 +212,13 @@ def _keepsakes(
 
 
 def finish(work: Work, device: str) -> Path:
-    """Write the record of a plan from its finished shards, then drop the plan's checkpoints."""
+    """Write the record of a plan from its finished shards, then drop the plan's checkpoints.
+
+    Its device is the one on which they were trained, or where the first of them was taken from.
+    """
     plan, parts = work.plan, work.checkpoints
+    if not parts:
+        device = work.reused[0].device
     rows = [row for earlier in work.reused for row in earlier.rows]
     rows += [row for part in parts for row in part.rows]
     # Shards that share a seed both know its dense network: one row of it is enough.
@@ -252,6 +264,7 @@ def _origins(work: Work) -> dict[str, Any]:
             {
                 "record": part.record,
                 "processor": part.processor,
+                "device": part.device,
                 "replicas": [list(replica) for replica in part.replicas],
             }
             for part in work.reused

@@ -302,7 +302,7 @@ class Learner:
             for weight in weights:
                 weight.requires_grad_()
             logits = networks.forward(self.network, weights, self.biases, images)
-            losses = training.cross_entropy(logits.float(), labels)
+            losses = networks.cross_entropy(logits.float(), labels)
             gradients = torch.autograd.grad(losses.sum(), weights)
         for score, velocity, gradient, value, factor in zip(
             self.scores, self.momentum, gradients, self.values, factors, strict=True

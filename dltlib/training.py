@@ -18,7 +18,6 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
@@ -239,13 +238,14 @@ def data_order(seed: int, epoch: int, images: int) -> Int64[Tensor, " images"]:
 def evaluate(
     network: Network, weights: Weights, biases: Biases, images: Images, labels: Labels
 ) -> Float64[Tensor, " replica"]:
-    """Share of right answers of each replica.
+    """Share of right answers of each replica, in fp32.
 
     >>> test = digits.test
     >>> bool((training.evaluate(network, weights, biases, test.images, test.labels) < 0.5).all())
     True
     """
-    return count_correct(network, weights, biases, images, labels).double() / len(labels)
+    with precision_of("fp32", weights[0].device):
+        return count_correct(network, weights, biases, images, labels).double() / len(labels)
 
 
 def count_correct(
@@ -469,7 +469,7 @@ class TorchStep:
             logits = networks.forward(
                 self.network, group.leaves[:layers], group.leaves[layers:], batch
             )
-            losses = cross_entropy(logits.to(self.values[0].dtype), labels[rows])
+            losses = networks.cross_entropy(logits.to(self.values[0].dtype), labels[rows])
             losses.sum().backward()  # the sum leaves every replica's gradient its own
         for leaf, pruned in zip(group.leaves[:layers], group.pruned, strict=True):
             if pruned is not None:  # filled, not multiplied: a diverged gradient times 0 is nan
@@ -513,20 +513,8 @@ class _Group:
         return [state[name] for state in states for name in ("step", "exp_avg", "exp_avg_sq")]
 
 
-def cross_entropy(
-    logits: Float[Tensor, "replica batch classes"], labels: Int64[Tensor, "replica batch"]
-) -> Float[Tensor, " replica"]:
-    """Each replica's mean loss over its batch.
-
-    >>> training.cross_entropy(torch.zeros(1, 2, 10), torch.tensor([[3, 7]]))  # ln 10
-    tensor([2.3026])
-    """
-    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-    return losses.view(labels.shape).mean(1)
-
-
 def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
-    """The gradient of the mean loss over a whole split, biases at zero (for snip and grad).
+    """The gradient of the mean loss over a whole split in fp32, biases at zero (for snip and grad).
 
     >>> gradient = training.loss_gradient(network, weights, digits.train)
     >>> [layer.shape == weight.shape for layer, weight in zip(gradient, weights)]
@@ -543,12 +531,13 @@ def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:
             batch = split.images[part].to(weights[0].dtype).div(255)
             labels = split.labels[part]
             logits = networks.forward(network, leaves, own_biases, batch[None])
-            losses = cross_entropy(logits, labels.expand(len(logits), -1))
+            losses = networks.cross_entropy(logits, labels.expand(len(logits), -1))
             share = losses.sum() * (len(labels) / len(split))
             for gradient, addend in zip(gradients, torch.autograd.grad(share, leaves), strict=True):
                 gradient[group] += addend
 
-    parallel.spread(work, parallel.groups(len(weights[0]), weights[0].device))
+    with precision_of("fp32", weights[0].device):
+        parallel.spread(work, parallel.groups(len(weights[0]), weights[0].device))
     return gradients
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from dltlib import experiments, processor, records, resources, runs
+from dltlib import experiments, fingerprints, paths, processor, records, resources, runs
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 from dltlib.kinds import Progress
@@ -29,7 +29,7 @@ class Verdict:
 
     replicas: list[Replica]
     rows: int
-    alike: bool  # the same kind of processor and the same data
+    alike: bool  # the same kind of CPU; on a GPU bits depend on how many replicas share operations
     identical: bool
     difference: float
 
@@ -74,11 +74,21 @@ def verify(
     rounds: int | None = None,
     progress: Progress | None = None,
 ) -> Verdict:
-    """Train these replicas again, up to so many ``rounds`` (default: all), and compare the rows."""
+    """Train these replicas again, up to so many ``rounds`` (default: all), and compare the rows.
+
+    Raises `UserError` if the data here are not those that the record was made of.
+    """
     device = torch.device(device)
     plan = plan_of(record, replicas)
     resources.check_precision(plan, device)
-    dataset = experiments.load_dataset(plan).to(device)
+    dataset = experiments.load_dataset(plan)
+    made = record.manifest.get("fingerprint")  # older records do not say
+    if made is not None and made["data"] != fingerprints.of_data(dataset):
+        raise UserError(
+            f"{record.name} was made of other images or labels than the {plan.dataset} that lies "
+            f"in {paths.data()}: nothing to compare"
+        )
+    dataset = dataset.to(device)
     checkpoint = Checkpoint(None, plan.hash(), replicas)
     for _ in runs.rounds(plan, checkpoint, device, dataset, progress):
         if rounds is not None and checkpoint.round >= rounds:
@@ -94,7 +104,7 @@ def verify(
     return Verdict(
         replicas=list(replicas),
         rows=len(held),
-        alike=record.manifest.get("processor") == processor.kind(device),
+        alike=device.type == "cpu" and record.manifest.get("processor") == processor.kind(device),
         identical=_identical(again, held),
         difference=float(apart.groupby([both["arm"], both["seed"]]).median().max()),
     )

@@ -73,7 +73,7 @@ def striped(directory: Path) -> datasets.Dataset:
     images = torch.zeros(90, 1, 3, 4, dtype=torch.uint8)
     images[torch.arange(90), 0, labels] = 200
     whole = datasets.Split(images, labels)
-    return datasets.Dataset("striped", whole.first(60), whole.first(15), whole.first(30), classes=3)
+    return datasets.Dataset("striped", whole.first(60), whole.first(15), whole.first(30))
 
 
 def test_one_of_each_from_outside() -> None:
@@ -168,7 +168,7 @@ def test_a_kind_of_experiment_from_outside() -> None:
 def test_names_are_taken_once() -> None:
     fc = catalogue.NETWORKS["fc"]
     assert catalogue.NETWORKS.add(fc) is fc  # the same again, as when a module is read twice
-    with pytest.raises(UserError, match="there is a network 'fc' already"):
+    with pytest.raises(UserError, match="the network 'fc' is there already"):
         catalogue.NETWORKS.add(dataclasses.replace(fc, epochs=1))
 
 
@@ -225,7 +225,7 @@ def test_the_page_adds_runs_and_draws_and_one_cell_changes_its_criterion(
 def test_nobody_changes_what_another_added() -> None:
     exec("\n".join(_additions()), {"__name__": "a_notebook"})
     exec("\n".join(_additions()), {"__name__": "a_notebook"})
-    with pytest.raises(UserError, match="'large_sum' already: choose another name"):
+    with pytest.raises(UserError, match="'large_sum' is there already: choose another name"):
         exec("\n".join(_additions()), {"__name__": "another_package"})
 
 
@@ -264,3 +264,10 @@ def test_an_installed_package_that_is_broken_is_named(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "my-tickets adds to dltlib by my_tickets, which cannot be imported" in done.stderr
     assert "no_such_module" in done.stderr
+
+
+def test_an_experiment_does_not_take_anothers_place() -> None:
+    """Those without options of their own share one function, which says nothing of where they
+    were written."""
+    with pytest.raises(UserError, match="the experiment 'criteria' is there already"):
+        catalogue.EXPERIMENTS.add(Experiment("criteria", "mine", "tickets", ("random",)))

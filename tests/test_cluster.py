@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dltlib import cli, cluster, experiments, plans, runs
+from dltlib import cli, cluster, experiments, paths, plans, runs
+from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 
 distributed = pytest.importorskip("distributed")
@@ -106,3 +107,20 @@ def test_no_scheduler_is_one_clear_error(place, capsys: pytest.CaptureFixture) -
         cluster.run(experiments.plan("criteria", seeds=1), "tcp://127.0.0.1:9")
     assert cli.main(["run", "criteria", "--seeds", "1", "--dask", "no such address"]) == 2
     assert capsys.readouterr().err.count("dltlib: error:") == 1
+
+
+def test_a_worker_goes_on_under_an_accepted_change(plan: plans.Plan, place) -> None:
+    """The checkpoint comes back with both origins, though it was saved under the first alone."""
+    place("worker")
+    here = cluster.fingerprint(plan, "cpu")
+    before = {**here, "commit": "before", "data": "other"}
+    after = {**here, "commit": "after"}
+    replicas = plan.replicas()[:1]
+    first = cluster.advance(plan, replicas, [after], None, "cpu")
+    (path := paths.runs()).mkdir(parents=True, exist_ok=True)
+    (path / "shard").write_bytes(first.checkpoint)
+    second = cluster.advance(plan, replicas, [before, after], first.checkpoint, "cpu")
+    (path / "shard").write_bytes(second.checkpoint)
+    opened = Checkpoint.open(path / "shard", plan.hash())
+    assert opened.origins == [before, after]
+    assert opened.round == 1

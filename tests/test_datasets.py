@@ -1,5 +1,6 @@
 """Data sets: whole ones are read and split as published; what is missing or damaged says so."""
 
+import dataclasses
 import gzip
 import hashlib
 import http.server
@@ -14,7 +15,7 @@ import torch
 import torchvision
 from sklearn.datasets import load_digits
 
-from dltlib import cli, datasets
+from dltlib import catalogue, cli, datasets
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 
@@ -419,3 +420,20 @@ def test_cifar10_in_torchvisions_files_is_the_archives(
         one, other = getattr(ours, split), getattr(theirs, split)
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"shape": (1, 8, 9)}, r"train, images \(1297, 1, 8, 8\)"),
+        ({"train": 1_298}, r"train, images \(1297, 1, 8, 8\)"),
+        ({"classes": 9}, "train, labels outside 0-8"),
+    ],
+)
+def test_what_a_reader_gives_is_held_to_its_entry(
+    change: dict, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = dataclasses.replace(catalogue.DATASETS["digits"], **change)
+    monkeypatch.setitem(catalogue.DATASETS, "digits", facts)
+    with pytest.raises(UserError, match=f"digits is not what its entry says: {said}"):
+        datasets.load("digits")

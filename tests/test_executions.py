@@ -36,8 +36,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path
 
 
+def _table(root: Path) -> str:
+    made = {name: book.executed_with(name, root) for name in book.chapters(root)}
+    return executions.table(root, made)
+
+
 def _row(root: Path, name: str) -> list[str]:
-    (row,) = [line for line in executions.table(root).splitlines() if f"/book/{name}`" in line]
+    (row,) = [line for line in _table(root).splitlines() if f"/book/{name}`" in line]
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
@@ -48,7 +53,7 @@ def test_an_execution_is_noted_and_told(root: Path) -> None:
     assert took == "0 s"
     assert day.startswith("20")
     assert read == "`signs-*`"
-    assert f"torch {records.versions()['torch']}" in executions.table(root)
+    assert f"torch {records.versions()['torch']}" in _table(root)
     assert _row(root, "two")[1] == "not noted"
 
 

@@ -75,3 +75,15 @@ def test_the_catalogue_and_plans_need_no_torch() -> None:
             assert set(imported(path)) <= {
                 "catalogue", "settings", "plans", "registry", "files", "errors", "paths",
             }  # fmt: skip
+
+
+def test_no_two_modules_import_one_another() -> None:
+    """Directly or by way of others: each can be understood before those that use it."""
+    uses = {
+        name: {other for path in files for other in imported(path)} - {name}
+        for name, files in modules().items()
+    }
+    while standing := {name for name, others in uses.items() if others & set(uses)}:
+        if len(standing) == len(uses):
+            raise AssertionError(f"a circle among {', '.join(sorted(standing))}")
+        uses = {name: uses[name] for name in standing}

@@ -1,7 +1,10 @@
 """The kernel against a plain `nn.Module` loop, and replicas against themselves in other company."""
 
 import hashlib
+import pickle
+from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -353,3 +356,15 @@ def test_fully_connected_bits_stay_what_they_were(generator):
     parameters = [part.numpy().tobytes() for parts in step.parameters() for part in parts]
     digest = hashlib.sha256(b"".join(parameters)).hexdigest()
     assert digest[:16] == "51e00e0a01130c08"
+
+
+def test_what_an_older_version_compiled_is_no_obstacle() -> None:
+    """Its index may name types that are gone, and then cannot be read."""
+
+    def twice(number: int) -> int:
+        return 2 * number
+
+    index = Path(intrinsics.compiled(twice)._cache._cache_file._index_path)
+    version = pickle.dumps(numba.__version__)
+    index.write_bytes(version + b"cdltlib.kernel.layout\nGone\n.")
+    assert intrinsics.compiled(twice)(21) == 42

@@ -338,3 +338,15 @@ def test_a_plan_is_plain_data() -> None:
     assert isinstance(content["arms"], list)
     assert Plan(**(content | {"arms": tuple(content["arms"])})) == plan("criteria")
     assert set(catalogue.DATASETS) >= {"digits", "mnist", "fashion_mnist", "cifar10"}
+
+
+def test_an_iteration_has_one_way_to_be_written() -> None:
+    some = plan("criteria", arms=("movement@050/rewind@0/zero",))
+    assert some.arms == ("movement@50/rewind/zero",)
+    with pytest.raises(UserError, match="an arm is named twice"):
+        plan("criteria", arms=("random/rewind@50", "random/rewind@050"))
+
+
+def test_a_share_that_comes_to_nothing_is_refused_before_training() -> None:
+    with pytest.raises(UserError, match="leaves nothing after 2 rounds"):
+        plan("criteria", keep_dense=1e-200, rounds=2)

@@ -17,11 +17,13 @@ import torch
 from dltlib import (
     catalogue,
     criteria,
+    datasets,
     experiments,
     files,
     fingerprints,
     paths,
     plans,
+    processor,
     records,
     runs,
     storage,
@@ -120,7 +122,6 @@ def test_the_same_numbers_by_other_code_are_no_change(monkeypatch: pytest.Monkey
         found, score=lambda history: history.final.where(history.final > 0, -history.final)
     )
     monkeypatch.setitem(criteria.CRITERIA, "large_final", rewritten)
-    fingerprints.probe.cache_clear()
     assert "continued_from" not in manifest_of(runs.run(some))
 
 
@@ -337,3 +338,52 @@ def test_reduced_precision_is_refused_on_a_cpu() -> None:
     for run in (runs.run, runs.table):
         with pytest.raises(UserError, match="precision bf16 is a GPU's"):
             run(small(precision="bf16"))
+
+
+def test_a_criterion_that_a_cell_defines_again_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one process: nothing is taken from before, and the finished record is not passed off."""
+    found = criteria.CRITERIA["movement"]
+    some = small(seeds=1, arms=("movement",))
+    runs.run(some)
+    runs.run(some)  # finished already
+    turned = dataclasses.replace(found, score=lambda history: -found.score(history))
+    monkeypatch.setitem(criteria.CRITERIA, "movement", turned)
+    with pytest.raises(UserError, match=r"other numbers for movement/rewind/zero: .*--force"):
+        runs.run(some)
+    more = manifest_of(runs.run(dataclasses.replace(some, seeds=2)))
+    assert "reused" not in more
+    assert "reused" not in manifest_of(runs.run(some, force=True))
+
+
+def test_a_network_that_halves_digits_too_often_is_known_by_its_own_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    deep = dataclasses.replace(catalogue.NETWORKS["conv2"], name="deep", channels=(2,) * 8)
+    monkeypatch.setitem(catalogue.NETWORKS, "deep", deep)
+    noise = torch.randint(0, 256, (300, 1, 16, 16), generator=torch.Generator().manual_seed(0))
+    whole = datasets.Split(noise.to(torch.uint8), torch.arange(300) % 10)
+    facts = catalogue.DataSource("noise", "noise", (1, 16, 16), 150, 50, 100, "made up")
+    monkeypatch.setitem(catalogue.DATASETS, "noise", facts)
+    made = datasets.Dataset("noise", whole.first(150), whole.first(50), whole.first(100))
+    monkeypatch.setitem(datasets._READERS, "noise", lambda directory: made)
+    some = plan(
+        "criteria", "deep", "tiny", dataset="noise", arms=("random",), seeds=1, rounds=1, epochs=1
+    )
+    assert fingerprints.take(some, made, torch.device("cpu")).arms.keys() == {"random/rewind/zero"}
+
+
+def test_a_shard_counts_no_seconds_of_those_before_it() -> None:
+    some = small()
+    began = time.monotonic()
+    target = runs.run(some, at_once=1)
+    assert manifest_of(target)["seconds"] <= time.monotonic() - began
+
+
+def test_a_record_that_is_all_taken_says_where_it_was_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs.run(small())
+    monkeypatch.setattr(processor, "describe", lambda device: "another machine")
+    manifest = manifest_of(runs.run(small(seeds=1)))
+    assert manifest["device"] != "another machine"
+    assert manifest["reused"][0]["device"] == manifest["device"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dltlib import cli, experiments, records, runs, verification
+from dltlib import cli, datasets, experiments, records, runs, verification
 from dltlib.errors import UserError
 from dltlib.records import Record
 
@@ -87,3 +87,22 @@ def test_the_command_says_so_and_ends_with_a_status(
         records.write(tmp_path, sound.name, rows, sound.plan, **facts)
         assert cli.main(["verify", sound.name, "--quiet"]) == status
         assert capsys.readouterr().out.startswith(f"{sound.name}: {word}\n")
+
+
+def test_other_data_are_refused(sound: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = datasets.load
+
+    def darkened(name: str) -> datasets.Dataset:
+        whole = real(name)
+        train = dataclasses.replace(whole.train, images=whole.train.images // 2)
+        return dataclasses.replace(whole, train=train)
+
+    monkeypatch.setattr(datasets, "load", darkened)
+    with pytest.raises(UserError, match="made of other images or labels"):
+        verification.verify(sound, sound.replicas()[:1])
+
+
+def test_bits_of_a_gpu_are_not_asked_for() -> None:
+    """There they depend on how many replicas share an operation."""
+    close = verification.Verdict([], 1, alike=False, identical=False, difference=0.01)
+    assert close.holds

@@ -12,7 +12,7 @@ from dltlib.kernel.intrinsics import (
     strip_lanes,
     unpool,
 )
-from dltlib.kernel.layout import Lists, Replica, Space
+from dltlib.kernel.layout import Lists, Net, Space
 from dltlib.kernel.rows import EVERYTHING, accumulate_units
 
 # Positions whose gradients are folded at once, in whole rows of the image: as many as make the
@@ -59,7 +59,7 @@ def _clear_below(values: np.ndarray, start: int, units: int, planes: np.ndarray,
 
 
 @compiled
-def forward(net: Replica, space: Space, index: int, strip: int) -> None:
+def forward(net: Net, space: Space, index: int, strip: int) -> None:
     """A layer's output from its input, pooled where that is due, and rectified."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
@@ -84,7 +84,7 @@ def forward(net: Replica, space: Space, index: int, strip: int) -> None:
 
 
 @compiled
-def _pool(net: Replica, space: Space, index: int, strip: int, top: int, bottom: int) -> None:
+def _pool(net: Net, space: Space, index: int, strip: int, top: int, bottom: int) -> None:
     """The largest of each 2x2 (the first if tied, as torch has it), rectified, and which it was."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
@@ -103,7 +103,7 @@ def _pool(net: Replica, space: Space, index: int, strip: int, top: int, bottom: 
 
 
 @compiled
-def _unpool(net: Replica, space: Space, index: int, strip: int) -> None:
+def _unpool(net: Net, space: Space, index: int, strip: int) -> None:
     """Errors go back to the winners, and everything else gets none."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
@@ -127,7 +127,7 @@ def _unpool(net: Replica, space: Space, index: int, strip: int) -> None:
 
 
 @compiled
-def flatten(net: Replica, space: Space, tile: int) -> None:
+def flatten(net: Net, space: Space, tile: int) -> None:
     """What the convolutions leave as the first dense layer's input: (channel, y, x), as torch."""
     below, above = net.planes[net.convolutions], net.planes[net.convolutions + 1]
     lanes = strip_lanes(space.activity)
@@ -145,7 +145,7 @@ def flatten(net: Replica, space: Space, tile: int) -> None:
 
 
 @compiled
-def _unflatten(net: Replica, space: Space, strip: int) -> None:
+def _unflatten(net: Net, space: Space, strip: int) -> None:
     """Errors the other way, for one strip."""
     below, above = net.planes[net.convolutions], net.planes[net.convolutions + 1]
     lanes = strip_lanes(space.activity)
@@ -161,13 +161,13 @@ def _unflatten(net: Replica, space: Space, strip: int) -> None:
 
 
 @compiled
-def trained(net: Replica) -> int:
+def trained(net: Net) -> int:
     """Number of trained weights of all convolutions, which come first among the values."""
     return net.forward.pointers[net.layers[net.convolutions].forward[0, 0]]
 
 
 @compiled
-def backward(net: Replica, space: Space, strip: int) -> None:
+def backward(net: Net, space: Space, strip: int) -> None:
     """Errors of all convolutions, last to first, and what they add to the gradients."""
     lanes = strip_lanes(space.activity)
     _unflatten(net, space, strip)
@@ -192,7 +192,7 @@ def backward(net: Replica, space: Space, strip: int) -> None:
 
 
 @compiled
-def _correlate(net: Replica, space: Space, index: int, strip: int, errors: int) -> None:
+def _correlate(net: Net, space: Space, index: int, strip: int, errors: int) -> None:
     """Add a strip's part of the gradients of a layer's trained weights."""
     layer, below, lists = net.layers[index], net.planes[index], net.forward
     lanes = strip_lanes(space.activity)

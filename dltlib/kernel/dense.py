@@ -3,7 +3,7 @@
 import numpy as np
 
 from dltlib.kernel.intrinsics import compiled, correlate_columns, strip_lanes
-from dltlib.kernel.layout import Replica, Space
+from dltlib.kernel.layout import Net, Space
 from dltlib.kernel.learning import adam
 from dltlib.kernel.rows import EVERYTHING, accumulate_units, lit_end
 
@@ -11,13 +11,13 @@ PENDING = 1024  # gradients collected before Adam takes them
 
 
 @compiled
-def _darkness(net: Replica, space: Space, index: int, tile: int) -> int:
+def _darkness(net: Net, space: Space, index: int, tile: int) -> int:
     """The offset of the last input that is lit in this tile: only images have dark ones."""
     return space.lit[tile] * net.planes[0].plane if index == 0 else EVERYTHING
 
 
 @compiled
-def forward(net: Replica, space: Space, index: int, tile: int) -> None:
+def forward(net: Net, space: Space, index: int, tile: int) -> None:
     """A layer's output from its input; rectified, save at the last layer."""
     layer = net.layers[index]
     below, above = net.planes[layer.below], net.planes[layer.below + 1]
@@ -37,7 +37,7 @@ def forward(net: Replica, space: Space, index: int, tile: int) -> None:
 
 
 @compiled
-def backward(net: Replica, space: Space, index: int, tile: int) -> None:
+def backward(net: Net, space: Space, index: int, tile: int) -> None:
     """Errors of a layer's input from those of its output."""
     layer = net.layers[index]
     below, above = net.planes[layer.below], net.planes[layer.below + 1]
@@ -56,9 +56,7 @@ def backward(net: Replica, space: Space, index: int, tile: int) -> None:
 
 
 @compiled
-def update(
-    net: Replica, space: Space, index: int, tiles: int, rate: float, correction: float
-) -> None:
+def update(net: Net, space: Space, index: int, tiles: int, rate: float, correction: float) -> None:
     """Gradients of a layer's trained weights, and at once their update."""
     layer, lists = net.layers[index], net.forward
     below, above = net.planes[layer.below], net.planes[layer.below + 1]

@@ -39,8 +39,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         dispatcher = njit(**options, cache=True)(function)
     except RuntimeError:  # neither the package nor the user's cache directory can be written
         return njit(**options)(function)
+    kept = dispatcher._cache._cache_file
     # By itself numba asks whether the function's file has changed, not those it calls into.
-    dispatcher._cache._cache_file._source_stamp = _SOURCES
+    kept._source_stamp = _SOURCES
+    try:
+        kept._load_index()
+    except Exception:  # what another version of this package left may name types that are gone
+        kept.flush()
     return dispatcher
 
 

@@ -54,7 +54,7 @@ class Lists(NamedTuple):
     pointers: np.ndarray  # where the values of each block and unit begin, and the last ones end
 
 
-class Replica(NamedTuple):
+class Net(NamedTuple):
     """One network."""
 
     planes: np.ndarray  # of `PLANES`, one more than layers

@@ -3,13 +3,13 @@
 import numpy as np
 
 from dltlib.kernel.intrinsics import compiled
-from dltlib.kernel.layout import Replica, Space
+from dltlib.kernel.layout import Net, Space
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch.optim.Adam's defaults
 
 
 @compiled
-def loss(net: Replica, space: Space, labels: np.ndarray) -> float:
+def loss(net: Net, space: Space, labels: np.ndarray) -> float:
     """Mean softmax cross entropy over the batch; leaves its gradient in the last errors."""
     last = net.planes[net.planes.size - 1]
     classes, columns = last.features, last.plane
@@ -39,7 +39,7 @@ def loss(net: Replica, space: Space, labels: np.ndarray) -> float:
 
 @compiled
 def adam(
-    net: Replica, gradients: np.ndarray, start: int, stop: int, rate: float, correction: float
+    net: Net, gradients: np.ndarray, start: int, stop: int, rate: float, correction: float
 ) -> None:
     """torch.optim.Adam's update of the values from ``start`` to ``stop`` by these gradients."""
     kind = gradients.dtype.type

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dltlib.kernel.intrinsics import STRIP_BYTES
-from dltlib.kernel.layout import Geometry, Lists, Replica, aligned
+from dltlib.kernel.layout import Geometry, Lists, Net, aligned
 
 # Inputs whose activity fits the first-level cache with something to spare: rows of a tile in a
 # dense layer, taps (channel, y, x) in a convolution. 64 channels to 64 at density 1: no difference
@@ -84,7 +84,7 @@ def flatten(
     trained: Sequence[np.ndarray],
     shape: Geometry,
     order: np.ndarray,
-) -> tuple[Replica, np.ndarray]:
+) -> tuple[Net, np.ndarray]:
     """One network (no replica axis) for the kernel, and where its values are in `join`.
 
     ``order`` is the one in which the inputs of a dense first layer are summed.
@@ -143,7 +143,7 @@ def flatten(
         pointers = np.concatenate([np.zeros(1, np.int64), *pile.pointers])
         return Lists(aligned(values), offsets, pointers)
 
-    replica = Replica(
+    replica = Net(
         planes=shape.planes,
         layers=layers,
         convolutions=shape.convolutions,

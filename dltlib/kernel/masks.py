@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int32, Int64
 from torch import Tensor
 
-from dltlib import networks, training
+from dltlib import networks
 from dltlib.datasets import Split
 from dltlib.kernel.intrinsics import compiled
 from dltlib.networks import Network
@@ -388,7 +388,7 @@ def _by_autograd(
         images, labels = split.images[members].float().div(255), split.labels[members]
         with torch.enable_grad():
             logits = networks.forward(network, weights, biases, images[None])
-            loss = training.cross_entropy(logits, labels[None])
+            loss = networks.cross_entropy(logits, labels[None])
             gradients = torch.autograd.grad(loss, weights)
         for layer, gradient in zip(layers, gradients, strict=True):
             layer.gradients = gradient[0].flatten(1).contiguous()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dltlib.kernel.intrinsics import STRIPS, compiled, strip_lanes, turn
-from dltlib.kernel.layout import Replica, Space
+from dltlib.kernel.layout import Net, Space
 
 
 @compiled
@@ -30,7 +30,7 @@ def stage(images: np.ndarray, members: np.ndarray, rank: np.ndarray, staged: np.
 
 
 @compiled
-def load(net: Replica, space: Space, staged: np.ndarray, tile: int) -> None:
+def load(net: Net, space: Space, staged: np.ndarray, tile: int) -> None:
     """Bytes to numbers, in the layout that the first layer wants."""
     if net.convolutions > 0:
         _load_strips(net, space, staged, tile)
@@ -39,7 +39,7 @@ def load(net: Replica, space: Space, staged: np.ndarray, tile: int) -> None:
 
 
 @compiled
-def _load_rows(net: Replica, space: Space, staged: np.ndarray, tile: int) -> None:
+def _load_rows(net: Net, space: Space, staged: np.ndarray, tile: int) -> None:
     """For a dense layer: up to the last pixel that is lit in any image of the tile."""
     here = net.planes[0]
     columns = here.plane
@@ -57,7 +57,7 @@ def _load_rows(net: Replica, space: Space, staged: np.ndarray, tile: int) -> Non
 
 
 @compiled
-def _load_strips(net: Replica, space: Space, staged: np.ndarray, tile: int) -> None:
+def _load_strips(net: Net, space: Space, staged: np.ndarray, tile: int) -> None:
     """For a convolution: inside the borders, strip by strip."""
     here = net.planes[0]
     lanes = strip_lanes(space.activity)

@@ -12,7 +12,7 @@ from torch import Tensor
 from dltlib import parallel
 from dltlib.kernel import convolution, dense, staging
 from dltlib.kernel.intrinsics import STRIPS, TILE_BYTES, compiled
-from dltlib.kernel.layout import Replica, Space, geometry, workspace
+from dltlib.kernel.layout import Net, Space, geometry, workspace
 from dltlib.kernel.learning import BETA1, BETA2, adam, loss
 from dltlib.kernel.lists import flatten, join
 
@@ -21,7 +21,7 @@ SAMPLE = 10_000  # images that decide the order of the pixels
 
 
 @compiled
-def _forward(net: Replica, space: Space, staged: np.ndarray, tile: int) -> None:
+def _forward(net: Net, space: Space, staged: np.ndarray, tile: int) -> None:
     """Activity of every layer for one tile of images."""
     staging.load(net, space, staged, tile)
     for strip in range(STRIPS):
@@ -35,7 +35,7 @@ def _forward(net: Replica, space: Space, staged: np.ndarray, tile: int) -> None:
 
 @compiled
 def _train(
-    net: Replica, space: Space, staged: np.ndarray, labels: np.ndarray, steps: int,
+    net: Net, space: Space, staged: np.ndarray, labels: np.ndarray, steps: int,
     learning_rate: float, total: float,
 ) -> float:  # fmt: skip
     """One Adam step for each batch of ``staged [iteration, tile, feature * column]``.
@@ -67,7 +67,7 @@ def _train(
 
 
 @compiled
-def _correct(net: Replica, space: Space, staged: np.ndarray, labels: np.ndarray) -> int:
+def _correct(net: Net, space: Space, staged: np.ndarray, labels: np.ndarray) -> int:
     """Right answers on ``staged [tile, feature * column]``, all tiles but the last one full."""
     last = net.planes[net.planes.size - 1]
     columns, first = last.plane, last.activity + last.plane
@@ -127,7 +127,7 @@ class KernelStep:
             self._tiles,
         )
         self._steps = 0
-        self._nets: list[Replica] = []
+        self._nets: list[Net] = []
         self._spaces: list[Space] = []  # those that no thread is working in
 
     def advance(

@@ -10,7 +10,7 @@ from torch import Tensor
 from dltlib import actions, criteria, networks, pruning, randomness, training
 from dltlib.catalogue import Architecture
 from dltlib.errors import UserError
-from dltlib.history import Masks, Past, Weights, split_iteration
+from dltlib.history import Masks, Past, Weights, split_iteration, with_iteration
 from dltlib.kinds import rows
 from dltlib.kinds.kind import KINDS, Kind, Shard
 from dltlib.networks import Network
@@ -41,10 +41,11 @@ def parse(text: str) -> Arm:
     if len(parts) > 3:
         raise UserError(f"an arm is {GRAMMAR}, not {text!r}")
     arm = Arm(*parts)
-    criteria.CRITERIA.find(split_iteration(arm.criterion)[0])
-    actions.MASK1_ACTIONS.find(split_iteration(arm.mask1)[0])
+    criterion, mask1 = split_iteration(arm.criterion), split_iteration(arm.mask1)
+    criteria.CRITERIA.find(criterion[0])
+    actions.MASK1_ACTIONS.find(mask1[0])
     actions.MASK0_ACTIONS.find(arm.mask0)
-    return arm
+    return Arm(with_iteration(*criterion), with_iteration(*mask1), arm.mask0)
 
 
 # --- presets and cost ---------------------------------------------------------------------------
