@@ -323,6 +323,7 @@ def _device(name: str) -> str:
 
 def _arms(options: argparse.Namespace) -> None:
     from dltlib import actions, criteria
+    from dltlib.kinds import KINDS
 
     def said(of: object) -> str:
         return (inspect.getdoc(of) or "").partition("\n")[0]
@@ -332,7 +333,13 @@ def _arms(options: argparse.Namespace) -> None:
         "Mask-1 actions": {one.name: said(one.values) for one in actions.MASK1_ACTIONS.values()},
         "Mask-0 actions": {one.name: one.meaning for one in actions.MASK0_ACTIONS.values()},
     }
-    print("\n".join(_listed(title, meanings) for title, meanings in parts.items()).rstrip())
+    print("\n".join(_listed(title, meanings) for title, meanings in parts.items()))
+    print(_listed("How arms are written", {kind.name: kind.grammar for kind in KINDS.values()}))
+    print(
+        "In masks, source is a criterion or, of learned masks, "
+        f"{_choice(catalogue.LEARNED_SOURCES)}; values are {_choice(catalogue.MASK_VALUES)}; "
+        f"scaling is {_choice(catalogue.MASK_SCALINGS)}."
+    )
 
 
 def _verify(options: argparse.Namespace) -> int:

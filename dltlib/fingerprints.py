@@ -24,6 +24,7 @@ from dltlib.checkpoints import Checkpoint
 from dltlib.criteria import CRITERIA
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
+from dltlib.kinds import KINDS
 from dltlib.plans import Plan
 
 
@@ -152,7 +153,7 @@ def probe(plan: Plan, device: str, registered: tuple[object, ...]) -> dict[str, 
     # Its bits are compared, and some of cudnn's algorithms do not repeat theirs.
     with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, deterministic=True):
         checkpoint = experiments.in_memory(plan, place)
-    stock = training.uses_stock_torch(place) or plan.kind != "tickets"
+    stock = training.uses_stock_torch(place) or KINDS.find(plan.kind).stock_torch
     facts = processor.kind(place)
     common = facts.get("torch", facts.get("gpu", "")) if stock else ""
     hashes = {}

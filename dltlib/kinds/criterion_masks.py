@@ -18,11 +18,12 @@ from dltlib.catalogue import Architecture
 from dltlib.errors import UserError
 from dltlib.history import Masks, Past, Weights
 from dltlib.kinds import masks as mask_arms
-from dltlib.kinds import rows, tickets
+from dltlib.kinds import rows, tickets, timing
 from dltlib.kinds.kind import KINDS, Kind, Shard
+from dltlib.networks import Network
 from dltlib.plans import Plan, Replica
 
-GRAMMAR = f"{mask_arms.GRAMMAR}/stop"
+GRAMMAR = f"{mask_arms.GRAMMAR}[/epoch=NUMBER or /accuracy=SHARE]"
 END = "end"
 
 
@@ -92,6 +93,11 @@ def _cost_of_a_test(plan: Plan, images: int) -> int:
 def _cost_of_a_look(plan: Plan) -> int:
     """An iteration, and a test on the validation images."""
     return 1 + _cost_of_a_test(plan, catalogue.DATASETS[plan.dataset].validation)
+
+
+def seconds(plan: Plan, network: Network, device: torch.device, iterations: int) -> float:
+    """See `Kind`: tests are counted in iterations of the dense training."""
+    return iterations * timing.seconds(timing.training_slice(plan, network, device, 0), device)
 
 
 def run(shard: Shard) -> Iterator[None]:
@@ -235,4 +241,4 @@ def _tested(shard: Shard, past: Past, masks: Masks, replicas: Sequence[Replica])
     return found
 
 
-KINDS.add(Kind("criterion_masks", GRAMMAR, parse, preset, iterations, run, tickets.UNUSED))
+KINDS.add(Kind("criterion_masks", GRAMMAR, parse, preset, iterations, run, tickets.UNUSED, seconds))

@@ -70,6 +70,10 @@ class Kind:
     replica-iterations of a plan whose trainings take so many each, on data with so many images to
     be evaluated. ``run`` is a generator that does the work of a shard from its checkpoint to its
     end and pauses whenever it has saved, so that its caller may stop there or carry on elsewhere.
+
+    For forecasts: ``seconds`` measures what so many replica-iterations of a plan take here, and
+    ``state_bytes`` is what a checkpoint holds for each weight. ``stock_torch``: on a CPU, too, some
+    of its numbers are stock torch's, whose bits depend on the processor.
     """
 
     name: str
@@ -79,6 +83,9 @@ class Kind:
     iterations: Callable[[Plan, int, int], int]
     run: Runner
     unused: frozenset[str] = frozenset()
+    seconds: Callable[[Plan, Network, torch.device, int], float] | None = None
+    state_bytes: int = 5  # a mask, and w_f
+    stock_torch: bool = True
 
 
 KINDS: Registry[Kind] = Registry("kind of experiment")

@@ -12,18 +12,20 @@ from torch import Tensor
 
 from dltlib import catalogue, parallel, records, supermasks, training
 from dltlib.catalogue import Architecture
+from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 from dltlib.kinds import masks as mask_arms
-from dltlib.kinds import rows, tickets
+from dltlib.kinds import rows, tickets, timing
 from dltlib.kinds.kind import KINDS, Kind, Shard
 from dltlib.kinds.masks import MaskArm
+from dltlib.networks import Network
 from dltlib.plans import Plan
 
 EVALUATIONS = 12  # of a learned mask over its epochs, or fewer: see `_epochs_between`
 UNUSED = frozenset({"rounds", "keep_conv", "keep_dense", "keep_output", "evaluate_every"})
 
 
-GRAMMAR = f"{mask_arms.GRAMMAR}/rate=NUMBER"
+GRAMMAR = f"{mask_arms.GRAMMAR}[/rate=NUMBER]"
 
 
 class LearnedMask(NamedTuple):
@@ -107,6 +109,22 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
 def iterations(plan: Plan, training: int, images: int) -> int:
     """Every replica learns by itself."""
     return training * plan.seeds * len(plan.arms)
+
+
+def seconds(plan: Plan, network: Network, device: torch.device, iterations: int) -> float:
+    """See `Kind`."""
+    variants = [parse(arm).variant for arm in plan.arms]
+    replicas = timing.side_by_side(plan, device)
+    some = [variants[index % len(variants)] for index in range(replicas)]
+    learner = supermasks.Learner.of_variants(network, some, range(replicas), device)
+    images = timing.made_up(network, 2 * plan.batch_size, device)
+    dataset = Dataset("made up", images, images, images)
+
+    def learn() -> int:
+        learner.learn(dataset, plan.settings(), 0)
+        return 2 * replicas
+
+    return iterations * timing.seconds(learn, device)
 
 
 def run(shard: Shard) -> Iterator[None]:
@@ -208,4 +226,17 @@ def _packed_masks(shard: Shard, learner: supermasks.Learner) -> dict[str, Tensor
     }
 
 
-KINDS.add(Kind("learned_masks", GRAMMAR, parse, preset, iterations, run, UNUSED))
+SCORE_AND_MOMENTUM = 8  # bytes a weight
+KINDS.add(
+    Kind(
+        "learned_masks",
+        GRAMMAR,
+        parse,
+        preset,
+        iterations,
+        run,
+        UNUSED,
+        seconds,
+        SCORE_AND_MOMENTUM,
+    )  # fmt: skip
+)

@@ -1,5 +1,6 @@
 """Tickets: train, score, prune, act, train again (sections 1 to 4 of the paper)."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from dltlib import actions, criteria, networks, pruning, randomness, training
 from dltlib.catalogue import Architecture
 from dltlib.errors import UserError
 from dltlib.history import Masks, Past, Weights, split_iteration, with_iteration
-from dltlib.kinds import rows
+from dltlib.kinds import rows, timing
 from dltlib.kinds.kind import KINDS, Kind, Shard
 from dltlib.networks import Network
 from dltlib.plans import Plan
@@ -103,6 +104,20 @@ def iterations(plan: Plan, length: int, images: int) -> int:
     for arm in plan.arms:
         training.check_snapshots(parse(arm).iterations(), length, length // plan.epochs)
     return length * plan.seeds * (1 + plan.rounds * len(plan.arms))
+
+
+TRIED = 4  # rounds that a forecast measures, evenly spread
+
+
+def seconds(plan: Plan, network: Network, device: torch.device, iterations: int) -> float:
+    """See `Kind`: rounds cost what their tickets' sizes do."""
+    rounds = sorted({round(plan.rounds * part / (TRIED - 1)) for part in range(TRIED)})
+    measured = [
+        timing.seconds(timing.training_slice(plan, network, device, round_), device)
+        for round_ in rounds
+    ]
+    pruned = plan.rounds * len(plan.arms)
+    return iterations * (measured[0] + pruned * statistics.fmean(measured)) / (1 + pruned)
 
 
 # --- running ------------------------------------------------------------------------------------
@@ -258,4 +273,6 @@ def _weight_sample(
     return sample
 
 
-KINDS.add(Kind("tickets", GRAMMAR, parse, preset, iterations, run, UNUSED))
+KINDS.add(
+    Kind("tickets", GRAMMAR, parse, preset, iterations, run, UNUSED, seconds, stock_torch=False)
+)
