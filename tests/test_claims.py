@@ -753,6 +753,29 @@ def test_the_accuracy_after_the_last_iteration_is_a_reading() -> None:
     assert _readings("zeros-1", known)["accuracy after the last iteration"] == NOT_REPRODUCED
 
 
+def test_readings_are_of_the_records_that_are_there_now(shelf, tmp_path_factory, monkeypatch):
+    result = claims.judge("zeros-1", ALL_TRUE)
+    assert claims.readings_of(result)[0].verdict == REPRODUCED
+    # Made anew in the same process, as in JupyterLab, with the two arms' roles exchanged.
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for name in ("parquet", "json"):
+        file = shelf / f"zeros-fc-cpu.{name}"
+        (elsewhere / file.name).write_bytes(file.read_bytes())
+    record = ALL_TRUE["zeros", "fc"]
+    zero, frozen = (f"large_final/rewind/{name}" for name in ("zero", "freeze_init"))
+    swapped = record.table.replace({"arm": {zero: frozen, frozen: zero}})
+    _write(shelf, "zeros", "fc", "cpu", dataclasses.replace(record, table=swapped))
+    assert _result(claims.scorecard(["fc"]), "zeros-1").verdict == NOT_REPRODUCED
+    assert claims.readings_of(result)[0].verdict == NOT_REPRODUCED
+    # Looked for in another place, the old ones are there.
+    assert claims.readings_of(result, elsewhere)[0].verdict == REPRODUCED
+    monkeypatch.setenv("DLTLIB_RECORDS", str(elsewhere))
+    assert claims.readings_of(result)[0].verdict == REPRODUCED
+    (elsewhere / "zeros-fc-cpu.json").unlink()
+    with pytest.raises(UserError, match="no record 'zeros-fc-cpu'"):
+        claims.readings_of(result)
+
+
 def test_a_correction_widens_intervals_by_the_number_of_comparisons(shelf) -> None:
     for result in claims.scorecard(["fc"]):
         wider = claims.corrected(result)

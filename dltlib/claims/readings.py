@@ -11,13 +11,13 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dltlib import records
+from dltlib import paths, records
 from dltlib.claims.evidence import Evidence
-from dltlib.claims.paper import CLAIMS
+from dltlib.claims.paper import CLAIMS, Claim
 from dltlib.claims.statistics import Part, Result, at_confidence, combine, compare
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 from dltlib.records import Record
@@ -66,19 +66,39 @@ def readings(
     return tuple(result)
 
 
-@functools.lru_cache(maxsize=256)  # a page asks for its box, its sentences and its table
 def readings_of(result: Result, directory: Path | None = None) -> tuple[Reading, ...]:
-    """The readings of a verdict by the records that it rests on, from ``directory``.
+    """The readings of a verdict by the records that it rests on, from ``directory`` (default: the
+    book's). Raises `UserError` if one of them is missing or damaged.
 
     >>> real = claims.judge("criteria-1", {("criteria", "fc"): records.read("criteria-fc-tiny")})
     >>> claims.readings_of(real)[0].verdict == real.verdict
     True
     """
-    evidence = {
-        (one.plan["experiment"], one.plan["network"]): one
-        for one in (_record(name, directory) for name in result.records)
-    }
-    return readings(result.claim, evidence, result.network)
+    folder = directory or paths.records()
+    files = tuple(_File(folder, name, _manifest(folder, name)) for name in result.records)
+    return _readings_of(CLAIMS.find(result.claim), result.network, files)
+
+
+class _File(NamedTuple):
+    """A record as it lies there now. Its manifest, which holds the table's checksum, is a part of
+    what the caches below go by: made anew, or looked for elsewhere, it is another one."""
+
+    folder: Path
+    name: str
+    manifest: bytes
+
+
+def _manifest(folder: Path, name: str) -> bytes:
+    file = folder / f"{name}.json"
+    return file.read_bytes() if file.exists() else b""  # to be refused by `records.read`
+
+
+@functools.lru_cache(maxsize=256)  # a page asks for its box, its sentences and its table
+def _readings_of(one: Claim, network: str, files: tuple[_File, ...]) -> tuple[Reading, ...]:
+    """``one``: a claim that is defined again, as in a notebook, is another one too."""
+    read = [_record(file) for file in files]
+    evidence = {(record.plan["experiment"], record.plan["network"]): record for record in read}
+    return readings(one.name, evidence, network)
 
 
 def holds(given: Sequence[Reading]) -> str:
@@ -133,8 +153,8 @@ def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.D
 
 
 @functools.lru_cache(maxsize=32)
-def _record(name: str, directory: Path | None) -> Record:
-    return records.read(name, directory)
+def _record(file: _File) -> Record:
+    return records.read(file.name, file.folder)
 
 
 def _replaced(known: Evidence, limits: Thresholds) -> Evidence:
