@@ -350,7 +350,7 @@ def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
         for section in dict.fromkeys(sections)
     )
     numbers = "".join(
-        f'<th scope="col" title="{html.escape(one.sentence)}">{one.name.split("-")[1]}</th>'
+        f'<th scope="col" title="{html.escape(one.sentence)}">{one.number}</th>'
         for one in sentences
     )
     lines = []

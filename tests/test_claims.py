@@ -776,6 +776,25 @@ def test_readings_are_of_the_records_that_are_there_now(shelf, tmp_path_factory,
         claims.readings_of(result)
 
 
+def test_a_claim_is_named_by_section_and_number() -> None:
+    def mine(network: str):
+        """As it is."""
+        yield claims.Comparison("zero", claims.ticket("zeros", "large_final/rewind/zero"))
+
+    register = claims.claim("zero is good", "zeros")
+    for name in ("mine", "_1", "mine_", "<lambda>"):
+        mine.__name__ = name
+        with pytest.raises(UserError, match=f"section_number, as in signs_4, not '{name}'"):
+            register(mine)
+    mine.__name__ = "mine_very_own"
+    try:
+        register(mine)
+        one = claims.CLAIMS.find("mine-very-own")
+        assert (one.section, one.number) == ("mine", "very-own")
+    finally:
+        claims.CLAIMS.pop("mine-very-own", None)
+
+
 def test_a_correction_widens_intervals_by_the_number_of_comparisons(shelf) -> None:
     for result in claims.scorecard(["fc"]):
         wider = claims.corrected(result)

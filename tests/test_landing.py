@@ -87,6 +87,14 @@ def test_every_verdict_is_in_the_tally_and_leads_to_its_claim(given: landing.Ans
     assert page.count("landing-mark") == len(first)
 
 
+def test_a_claim_of_ones_own_has_a_place_in_the_tally(
+    given: landing.Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = dataclasses.replace(claims.CLAIMS["zeros-1"], name="mine")
+    monkeypatch.setitem(claims.CLAIMS, "mine", one)
+    assert '<th scope="colgroup" colspan="1">mine</th>' in landing.tally(given, keep)
+
+
 def test_the_picture_has_an_untrained_a_masked_and_a_trained_network(
     given: landing.Answers,
 ) -> None:

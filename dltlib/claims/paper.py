@@ -22,6 +22,7 @@ from dltlib.claims.measures import (
     trained,
 )
 from dltlib.claims.statistics import PERCENT, SLOPE, Comparison
+from dltlib.errors import UserError
 from dltlib.registry import Registry
 
 Comparisons = Callable[[str], Iterator[Comparison]]  # of a claim, on a network
@@ -51,8 +52,13 @@ class Claim:
 
     @property
     def section(self) -> str:
-        """criteria, signs, zeros or supermask."""
-        return self.name.split("-")[0]
+        """criteria, signs, zeros or supermask; of a claim of one's own, what it is called by."""
+        return self.name.partition("-")[0]
+
+    @property
+    def number(self) -> str:
+        """What tells it from the other claims of its section: "3b" of supermask-3b."""
+        return self.name.partition("-")[2]
 
 
 CLAIMS: Registry[Claim] = Registry("claim")
@@ -62,6 +68,8 @@ def claim(
     sentence: str, *experiments: str, across: bool = False, again: str | None = None
 ) -> Callable[[Comparisons], Comparisons]:
     """Register the decorated function, ``section_number``, as the claim ``section-number``.
+
+    Raises `UserError` for a function of another name: pages sort claims by section.
 
     >>> @claims.claim("large_final tickets beat random ones", "criteria")
     ... def mine_1(network):
@@ -73,8 +81,14 @@ def claim(
     """
 
     def register(comparisons: Comparisons) -> Comparisons:
-        name = comparisons.__name__.replace("_", "-")
-        CLAIMS.add(Claim(name, sentence, experiments, comparisons, across, again))
+        name = comparisons.__name__
+        section, _, number = name.partition("_")
+        if not (section and number):
+            raise UserError(
+                f"the function of a claim is named section_number, as in signs_4, not {name!r}"
+            )
+        found = Claim(name.replace("_", "-"), sentence, experiments, comparisons, across, again)
+        CLAIMS.add(found)
         return comparisons
 
     return register
