@@ -314,14 +314,18 @@ def find_record(name: str) -> records.Record:
 
 
 def _grid() -> list[str]:
-    """Experiments by networks: the largest preset that is there, or a dash."""
-    there = set(records.available())
+    """Experiments by networks: the preset of the largest record that is there, or a dash."""
     wide = max(map(len, catalogue.EXPERIMENTS)) + 4
     lines = [" " * wide + "".join(f"{name:8}" for name in catalogue.NETWORKS)]
     for experiment in catalogue.EXPERIMENTS:
-        found = [
-            next((p for p in catalogue.PRESETS if f"{experiment}-{network}-{p}" in there), "-")
-            for network in catalogue.NETWORKS
-        ]
+        found = [_largest_preset(experiment, network) for network in catalogue.NETWORKS]
         lines.append(f"  {experiment:{wide - 2}}" + "".join(f"{preset:8}" for preset in found))
     return lines
+
+
+def _largest_preset(experiment: str, network: str) -> str:
+    try:
+        name = records.largest(experiment, network)
+    except UserError:  # its own line below says what is wrong
+        return "damaged"
+    return "-" if name is None else name.removeprefix(f"{experiment}-{network}-").split("-")[0]

@@ -260,6 +260,25 @@ def test_status_lists_records_and_unfinished_runs(
     assert "begins anew, as --force says" in capsys.readouterr().err
 
 
+def test_status_says_the_preset_of_the_largest_record_whatever_its_name(
+    capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    def grid() -> list[str]:
+        assert cli.main(["status"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        return next(line for line in lines if line.startswith("  zeros ")).split()[1:]
+
+    plan = experiments.plan("zeros", "conv2", "cpu", seeds=1, width=0.125)
+    name = f"zeros-conv2-cpu-{plan.hash()}"
+    row = {"seed": 0, "round": 0, "density": 1.0, "test_accuracy": 0.5}
+    rows = [row | {"arm": arm} for arm in plan.arms]
+    facts = {"seconds": 1.0, "device": "cpu", "command": ""}
+    table = records.write(tmp_path / "records", name, rows, plan.as_dict(), **facts)
+    assert grid() == ["-", "cpu", "-", "-"]
+    table.write_bytes(b"cut short")
+    assert grid() == ["-", "damaged", "-", "-"]
+
+
 def test_data_says_what_is_there(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
     assert cli.main(["data", "digits"]) == 0
     expected = "digits: 1,297 training, 200 validation and 300 test images in scikit-learn\n"
