@@ -69,6 +69,23 @@ def test_the_standard_ticket_has_one_colour_and_opposites_share_theirs() -> None
             assert figures.style(name).dashes != figures.style(opposite).dashes
 
 
+def test_a_late_arm_has_the_colour_of_its_like_and_dashes_of_its_own() -> None:
+    likes = ["large_final/rewind/zero", "small_final/rewind/zero", "large_final/constant/zero"]
+    for like in likes:
+        name, action, end = like.split("/")
+        late = [f"{name}/{action}@{k}/{end}" for k in (1, 50, 100, 500)]
+        late += [f"{name}@100/{action}/{end}", f"{name}@100/{action}@100/{end}"]
+        styles = [figures.style(arm) for arm in (like, *late)]
+        assert {one.color for one in styles} == {styles[0].color}
+        assert len(set(styles)) == len(styles)
+        for one in styles:  # on and off lengths, in turns
+            assert len(one.dashes) % 2 == 0
+            assert all(length > 0 for length in one.dashes)
+    reinit = figures.style("large_final/reinit/zero").color
+    assert figures.style("large_final/reinit@100/zero").color == reinit
+    assert figures.style("movement@100").color == figures.style("movement").color
+
+
 def test_labels_keep_what_differs() -> None:
     assert figures.labels([BEST, WORST]) == {BEST: "large_final", WORST: "small_final"}
     mixed = ["movement/initial/plain", "movement/constant/plain", "trained"]

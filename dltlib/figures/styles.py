@@ -1,6 +1,8 @@
 """The look that all figures share: fonts and grid, and each arm's colour, dashes and name."""
 
 import functools
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, ParamSpec
 from weakref import WeakKeyDictionary
@@ -134,14 +136,27 @@ def as_learned(arm: str) -> str:
 
 
 def style(arm: str) -> Style:
-    """The arm's colour and dashes, the same in every figure of the book; black if it has none."""
+    """The arm's colour and dashes, the same in every figure of the book; black if it has none.
+
+    A late arm, ``large_final/rewind@100/zero``, has the colour of its like that is not, and dashes
+    of its own.
+    """
     if as_learned(arm) in LEARNED:
         return LEARNED[as_learned(arm)]
-    parts = arm.split("/")
+    named = [part.partition("@") for part in arm.split("/")]
+    parts = [name for name, _, _ in named]
     special = [part for part in parts[1:] if part not in ("rewind", "zero") and part in STYLES]
     if parts[-1] in ("plain", "rescaled"):  # a supermask: constant names its values there
         special = []
-    return STYLES.get(special[0] if special else parts[0], Style(BLACK))
+    found = STYLES.get(special[0] if special else parts[0], Style(BLACK))
+    late = [_late(dots, int(k)) for dots, (_, _, k) in enumerate(named, start=1) if k.isdigit()]
+    return found._replace(dashes=(*itertools.chain.from_iterable(late), *found.dashes))
+
+
+def _late(dots: int, iteration: int) -> tuple[float, ...]:
+    """Dashes of a part of an arm's name: a dot for the criterion, two for the mask-1 action, and
+    a dash that is the longer the later."""
+    return (*DOTTED * dots, round(1.5 * math.log2(1 + iteration), 1), DOTTED[1])
 
 
 def labels(arms: Sequence[str]) -> dict[str, str]:
