@@ -9,7 +9,7 @@ numbers up. Only the interval, the bar and the verdict are computed anew in the 
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,33 +35,44 @@ METRICS: dict[str, tuple[str, str]] = {
     "kept_flipped_share": ("Sign flipped, of those kept", "%"),
     "turned_share": ("Sign turned by this round's training", "%"),
 }
+NO_RECORD = "no record"  # in place of a preset
+# By claim and network, what `bases` gives.
+Offered = dict[str, dict[str, dict[str, dict[str, Any]]]]
+# What decides which rounds are read: it is not what is compared.
+_CHOOSING = ("density", "validation_accuracy")
 # Six digits are more than accuracies on ten thousand images have.
 _DIGITS = 6
 
 
 def scripts(directory: Path) -> Iterator[tuple[str, object]]:
-    """(name, value) of every script: an index, the records, the claims."""
-    shelf = {
-        file.stem: records.read(file.stem, directory)
-        for file in sorted(directory.glob("*.parquet"))
-    }
-    judged = {}
-    for one in claims.CLAIMS.values():
-        for network in (*NETWORKS, *([ALL_NETWORKS] if one.across else [])):
-            for preset in catalogue.PRESETS:
-                if (found := claim_data(one, network, preset, shelf)) is not None:
-                    judged[f"{one.name}-{network}-{preset}"] = found
-    yield "records/index", index(shelf, judged)
-    for name, record in shelf.items():
+    """(name, value) of every script: an index, the records, the claims.
+
+    Raises `UserError` for a damaged record.
+    """
+    shelf = claims.Shelf(directory)
+    read = {name: records.read(name, directory) for name in records.available(directory)}
+    shelf.read |= read
+    offered: Offered = {}
+    if read:  # else there is nothing to look at, and the page says that
+        for one in claims.CLAIMS.values():
+            networks = (*NETWORKS, *([ALL_NETWORKS] if one.across else []))
+            offered[one.name] = {network: bases(one, network, shelf) for network in networks}
+    yield "records/index", index(read, offered)
+    for name, record in read.items():
         yield f"records/{name}", record_data(name, record)
-    for name, value in judged.items():
-        yield f"claims/{name}", value
+    for scopes in offered.values():
+        for basis in scopes.values():
+            for value in basis.values():
+                yield f"claims/{value['file']}", value
 
 
-def index(shelf: dict[str, Record], judged: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What there is to choose from, and the thresholds as they are stated."""
+def index(read: dict[str, Record], offered: Offered) -> dict[str, Any]:
+    """What there is to choose from, and the thresholds as they are stated.
+
+    Records of one experiment and network stand side by side, the largest first.
+    """
     return {
-        "records": [_choices(name, record) for name, record in shelf.items()],
+        "records": [_choices(name, read[name]) for name in sorted(read, key=_by_size(read))],
         "titles": {name: one.title for name, one in catalogue.EXPERIMENTS.items()},
         "metrics": METRICS,
         "thresholds": {
@@ -73,31 +84,41 @@ def index(shelf: dict[str, Record], judged: dict[str, dict[str, Any]]) -> dict[s
                 "id": one.name,
                 "sentence": one.sentence,
                 "reading": one.reading,
-                # Networks in the order of the scorecard, each with its presets, largest first.
-                "scopes": _scopes(one, judged),
+                # Networks in the order of the scorecard; of each the presets, the scorecard's
+                # first, each with the script that has the claim's data.
+                "scopes": {
+                    network: {preset: value["file"] for preset, value in basis.items()}
+                    for network, basis in offered.get(one.name, {}).items()
+                },
             }
             for one in claims.CLAIMS.values()
         ],
     }
 
 
-def _scopes(one: Claim, judged: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
-    scopes: dict[str, list[str]] = {}
-    for value in judged.values():
-        if value["claim"] == one.name:
-            scopes.setdefault(value["network"], []).append(value["preset"])
-    return scopes
+def _by_size(read: dict[str, Record]) -> Callable[[str], tuple[Any, ...]]:
+    """The order of `records.largest`: by preset, its own record first, then by rows."""
+    presets = list(catalogue.PRESETS)
+
+    def key(name: str) -> tuple[Any, ...]:
+        experiment, network, preset = (
+            read[name].plan[part] for part in ("experiment", "network", "preset")
+        )
+        own = name == f"{experiment}-{network}-{preset}"
+        return experiment, network, presets.index(preset), not own, -len(read[name].table)
+
+    return key
 
 
 def _choices(name: str, record: Record) -> dict[str, Any]:
     plan = record.plan
+    seeds = record.table["seed"].nunique()
     return {
         "name": name,
         "experiment": plan["experiment"],
         "network": plan["network"],
         "preset": plan["preset"],
-        "scale": record.scale(),
-        "seeds": int(record.table["seed"].nunique()),
+        "words": f"{record.scale()}, {plan['epochs']} epochs, {seeds} seed{'s' * (seeds > 1)}",
     }
 
 
@@ -165,47 +186,66 @@ class _Watched(claims.Evidence):
         return super().window(experiment, arm, name)
 
 
+def bases(one: Claim, network: str, shelf: claims.Shelf) -> dict[str, dict[str, Any]]:
+    """The data of a claim on a network, by the presets that it can rest on.
+
+    First by the records that the scorecard chose, whichever are there (`claim_data`), then by those
+    of each single preset that has all of them, if they are others.
+    """
+    stated = claim_data(one, network, shelf)
+    found = {stated["preset"]: stated}
+    for preset in catalogue.PRESETS:
+        evidence = shelf.choose(one, network, preset)
+        names = {record.name for record in evidence.values()}
+        complete = len(evidence) == len(_scope(network)) * len(one.experiments)
+        if complete and names != set(stated["records"]):
+            found.setdefault(preset, claim_data(one, network, shelf, preset))
+    return found
+
+
+def _scope(network: str) -> tuple[str, ...]:
+    return NETWORKS if network == ALL_NETWORKS else (network,)
+
+
 def claim_data(
-    one: Claim, network: str, preset: str, shelf: dict[str, Record]
-) -> dict[str, Any] | None:
-    """A claim on a network by the records of one preset; None where a record is missing."""
-    scope = NETWORKS if network == ALL_NETWORKS else (network,)
-    wanted = {
-        (experiment, other): f"{experiment}-{other}-{preset}"
-        for other in scope
-        for experiment in one.experiments
-    }
-    if not set(wanted.values()) <= set(shelf):
-        return None
-    evidence = {key: shelf[name] for key, name in wanted.items()}
+    one: Claim, network: str, shelf: claims.Shelf, preset: str | None = None
+) -> dict[str, Any]:
+    """A claim on a network by the records that the scorecard chooses for it (at a preset).
+
+    Where one is missing, or none is there, comparisons say so: they have a reason and no numbers.
+    """
+    evidence = shelf.choose(one, network, preset)
+    result = claims.judge(one.name, evidence, network)
     compared = [
         comparison_data(comparison, evidence, network) for comparison in one.comparisons(network)
     ]
     read = [grid for comparison in compared for grid in comparison.pop("read")]
     arms = {
-        name: list(dict.fromkeys(arm for *place, arm, _ in read if tuple(place) == key))
-        for key, name in wanted.items()
+        record.name: list(dict.fromkeys(arm for *place, arm, _ in read if tuple(place) == key))
+        for key, record in evidence.items()
     }
     return {
+        "file": f"{one.name}-{network}" + (f"-{preset}" if preset else ""),
         "claim": one.name,
         "network": network,
-        "preset": preset,
-        "records": list(wanted.values()),
+        "preset": result.preset or NO_RECORD,
+        "records": list(result.records),
         # What the page draws first: the arms that are compared, by what is measured of them.
         "arms": arms,
-        "metric": next((column for *_, column in read if column != "density"), "test_accuracy"),
+        "metric": next((column for *_, column in read if column not in _CHOOSING), "test_accuracy"),
         "comparisons": compared,
     }
 
 
 def comparison_data(
-    comparison: Comparison, evidence: dict[tuple[str, str], Record], network: str
+    comparison: Comparison, evidence: Mapping[tuple[str, str], Record], network: str
 ) -> dict[str, Any]:
-    """A comparison's numbers: ``entries``, each the values of its seeds and the reference's level.
+    """A comparison's numbers: the values of its seeds and the reference's level, ``stated`` as they
+    are judged, and ``entries`` for other windows.
 
     With a window there is an entry for every pair of ``densities`` that can bound it: first the
-    pairs that begin at the lowest density, by where they end. Without one there is a single entry.
-    Where a comparison has no number, its entry says why.
+    pairs that begin at the lowest density, by where they end. Without one there is none. Where a
+    comparison has no number, its entry says why.
     """
     watched = _Watched(evidence, network)
     stated = _measured(comparison, watched)
@@ -216,24 +256,34 @@ def comparison_data(
         "paper": comparison.paper,
         "bar": getattr(THRESHOLDS, comparison.bar) if comparison.bar else 0.0,
         "bar_name": comparison.bar,
+        "stated": stated,
         "window": None,
         "densities": [],
-        "entries": [stated],
+        "entries": [],
         "read": list(watched.grids),
     }
-    if len(names) != 1:  # no claim has two; if one ever does, it is shown and not dragged
+    ends = _densities(watched)
+    if len(names) != 1 or not ends:  # no claim has two; if one ever does, it is not dragged
         return result
-    densities: set[float] = set()
-    for experiment, arm, _ in watched.windows:
-        density = watched.grid(experiment, arm, "density").mean() / 100
-        densities |= set(density[density.index > 0])
-    ends = sorted(densities)
-    result |= {"window": names[0], "densities": ends, "entries": []}
+    result |= {"window": names[0], "densities": ends}
     for low, high in itertools.combinations_with_replacement(ends, 2):
         window: dict[str, Any] = {names[0]: (low, high)}
         limits = dataclasses.replace(THRESHOLDS, **window)
         result["entries"].append(_measured(comparison, dataclasses.replace(watched, limits=limits)))
     return result
+
+
+def _densities(watched: _Watched) -> list[float]:
+    """The densities of the pruned rounds that windows were asked about, ascending; none where a
+    record or an arm is missing, or may not be read."""
+    densities: set[float] = set()
+    try:
+        for experiment, arm, _ in watched.windows:
+            density = watched.grid(experiment, arm, "density").mean() / 100
+            densities |= set(density[density.index > 0])
+    except claims.Undecided:
+        return []
+    return sorted(densities)
 
 
 def _measured(comparison: Comparison, evidence: claims.Evidence) -> dict[str, Any]:

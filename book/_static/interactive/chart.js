@@ -197,10 +197,12 @@ dlt.chart = (() => {
 
   function shade(one, plot, x) {
     const [left, right] = edges(one, plot, x);
+    const half = LETTER * one.label.length / 2; // a window beyond the record is named at the edge
+    const middle = Math.max(plot.left + half, Math.min(plot.right - half, (left + right) / 2));
     return svg("g", { class: "dlt-window" },
       svg("rect", { x: left, y: plot.top, width: Math.max(0, right - left),
         height: plot.bottom - plot.top }),
-      svg("text", { class: "dlt-window-label", x: (left + right) / 2, y: plot.top + 13,
+      svg("text", { class: "dlt-window-label", x: middle, y: plot.top + 13,
         "text-anchor": "middle" }, one.label));
   }
 

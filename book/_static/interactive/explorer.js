@@ -1,14 +1,15 @@
 // The explorer: any record as curves, any claim with its window and its bars to drag.
 //
 // The address after # keeps what is shown (book/explorer.md documents it for those who link here):
-//   claim=signs-1&network=fc[&preset=cpu]     a claim; window names and bar1, bar2, ... if changed
-//   experiment=signs&network=fc&preset=cpu    a record; arms, metric, against (the reference arm)
+//   claim=signs-1&network=fc[&preset=tiny]    a claim, by the scorecard's records or by those of
+//                                             a preset; window names and bar1, bar2, ... if changed
+//   experiment=signs&network=fc&preset=cpu    a record, the largest such; arms, metric, against
+//   record=signs-fc-cpu                       (the reference arm); or a record by its name
 "use strict";
 
 dlt.start("#dlt-explorer", async (root) => {
   const { html, svg, refill, select, button, fixed, percent, readable } = dlt;
   const verdict = dlt.verdict;
-  const PRESETS = ["paper", "cpu", "tiny"];
   const NETWORKS = ["fc", "conv2", "conv4", "conv6"];
   const ALL = "all";
   const MOST_ARMS_AT_FIRST = 10;
@@ -21,7 +22,7 @@ dlt.start("#dlt-explorer", async (root) => {
   if (byName.size === 0) throw new Error("There is no record in this copy of the book.");
 
   let state = dlt.readAddress();
-  let record = null;
+  let record = null; // the one that is drawn, null where a claim has none
   let claim = null; // the data of the claim, null while a record is looked at
 
   const parts = Object.fromEntries(["choice", "claim", "arms", "chart", "comparisons", "foot"]
@@ -34,41 +35,53 @@ dlt.start("#dlt-explorer", async (root) => {
   const unique = (found) => [...new Set(found)];
   const inOrder = (order) => (one, other) => order.indexOf(one) - order.indexOf(other);
 
-  /** Make the state name things that exist, then load them. */
+  /** Make the state name things that exist, and load them; false if it was replaced meanwhile. */
   async function settle() {
-    const described = index.claims.find((one) => one.id === state.claim);
+    const own = state;
+    const described = index.claims.find((one) => one.id === own.claim);
+    let found = null;
     if (described && Object.keys(described.scopes).length) {
-      const scopes = described.scopes;
-      state.network = first(Object.keys(scopes), state.network);
-      state.preset = first(scopes[state.network], state.preset);
-      claim = await dlt.load(`claims/${described.id}-${state.network}-${state.preset}`);
-      claim = { ...claim, described };
-      state.record = first(claim.records, state.record);
-      record = await dlt.load(`records/${state.record}`);
+      own.network = first(Object.keys(described.scopes), own.network);
+      const files = described.scopes[own.network];
+      own.preset = first(Object.keys(files), own.preset);
+      found = { ...await dlt.load(`claims/${files[own.preset]}`), described };
+      own.record = found.records.includes(own.record) ? own.record : mainRecord(found);
     } else {
-      claim = null;
-      delete state.claim;
-      delete state.record;
-      const experiments = unique(index.records.map((one) => one.experiment));
-      state.experiment = first(experiments, state.experiment ?? "criteria");
-      const ofIt = index.records.filter((one) => one.experiment === state.experiment);
-      state.network = first(unique(ofIt.map((one) => one.network)).sort(inOrder(NETWORKS)),
-        state.network);
-      state.preset = first(ofIt.filter((one) => one.network === state.network)
-        .map((one) => one.preset).sort(inOrder(PRESETS)), state.preset);
-      record = await dlt.load(`records/${state.experiment}-${state.network}-${state.preset}`);
+      delete own.claim;
+      if (!byName.has(own.record)) {
+        const experiments = unique(index.records.map((one) => one.experiment));
+        own.experiment = first(experiments, own.experiment ?? "criteria");
+        const networks = unique(ofExperiment(own.experiment).map((one) => one.network));
+        own.network = first(networks.sort(inOrder(NETWORKS)), own.network);
+        const there = alike(own.experiment, own.network);
+        own.record = (there.find((one) => one.preset === own.preset) ?? there[0]).name;
+      }
+      const { experiment, network, preset } = byName.get(own.record);
+      Object.assign(own, { experiment, network, preset });
     }
-    state.metric = first(Object.keys(record.columns), state.metric ?? claim?.metric ?? "test_accuracy");
-    const names = record.arms.map((arm) => arm.name);
-    if (!names.includes(state.against)) delete state.against;
+    const drawn = own.record ? await dlt.load(`records/${own.record}`) : null;
+    if (own !== state) return false;
+    [claim, record] = [found, drawn];
+    const columns = Object.keys(record?.columns ?? {});
+    state.metric = first(columns, state.metric ?? claim?.metric ?? "test_accuracy");
+    if (!record?.arms.some((arm) => arm.name === state.against)) delete state.against;
+    return true;
   }
+
+  /** Of a claim's records the one of which most arms are compared, so that there is most to see. */
+  const mainRecord = ({ records, arms }) =>
+    records.toSorted((one, other) => arms[other].length - arms[one].length)[0];
+  const ofExperiment = (name) => index.records.filter((one) => one.experiment === name);
+  /** The records of an experiment on a network, the largest first. */
+  const alike = (experiment, network) =>
+    ofExperiment(experiment).filter((one) => one.network === network);
 
   /** The arms drawn: those that the address names, or those of the claim, or the first few. */
   function chosenArms() {
     const named = (state.arms ?? "").split(",").filter((name) =>
       record.arms.some((arm) => arm.name === name));
     if (state.arms !== undefined) return named;
-    if (claim) return claim.arms[record.name];
+    if (claim?.arms[record.name].length) return claim.arms[record.name];
     const names = record.arms.map((arm) => arm.name);
     if (names.length <= MOST_ARMS_AT_FIRST) return names;
     return names.filter((name) => name.endsWith("/initial/plain")).slice(0, MOST_ARMS_AT_FIRST);
@@ -84,12 +97,8 @@ dlt.start("#dlt-explorer", async (root) => {
     state = Object.fromEntries(Object.entries(state).filter(([name]) => kept.includes(name)));
   }
 
-  let turn = 0;
   async function refresh() {
-    turn += 1;
-    const mine = turn;
-    await settle();
-    if (mine !== turn) return; // another choice was made meanwhile
+    if (!await settle()) return; // another choice was made meanwhile
     write();
     drawChoice();
     drawArms();
@@ -100,8 +109,11 @@ dlt.start("#dlt-explorer", async (root) => {
 
   function write() {
     const { claim: id, network, preset, record: name, experiment, ...rest } = state;
-    const main = claim ? { claim: id, network, preset } : { experiment, network, preset };
-    if (claim && claim.records.length > 1 && name !== claim.records[0]) main.record = name;
+    const main = claim ? { claim: id, network } : { experiment, network, preset };
+    if (claim && preset !== Object.keys(claim.described.scopes[network])[0]) main.preset = preset;
+    const usual = claim ? mainRecord(claim)
+      : alike(experiment, network).find((one) => one.preset === preset).name;
+    if (name !== usual) main.record = name;
     const { metric, ...others } = rest;
     if (metric !== (claim?.metric ?? "test_accuracy")) main.metric = metric;
     dlt.writeAddress({ ...main, ...others });
@@ -118,19 +130,19 @@ dlt.start("#dlt-explorer", async (root) => {
         .map((one) => [one.id, `${one.id}: ${one.sentence}`])];
     const experiments = unique(index.records.map((one) => one.experiment))
       .map((name) => [name, `${name}: ${index.titles[name] ?? "other runs"}`]);
-    const ofIt = index.records.filter((one) => one.experiment === state.experiment);
     const networks = claim ? Object.keys(claim.described.scopes)
-      : unique(ofIt.map((one) => one.network)).sort(inOrder(NETWORKS));
-    const presets = claim ? claim.described.scopes[state.network]
-      : ofIt.filter((one) => one.network === state.network).map((one) => one.preset)
-        .sort(inOrder(PRESETS));
-    const metrics = Object.keys(record.columns).map((name) => [name, index.metrics[name][0]]);
+      : unique(ofExperiment(state.experiment).map((one) => one.network)).sort(inOrder(NETWORKS));
+    const presets = claim ? Object.keys(claim.described.scopes[state.network]) : [];
+    const names = claim ? claim.records
+      : alike(state.experiment, state.network).map((one) => one.name);
+    const metrics = Object.keys(record?.columns ?? {})
+      .map((name) => [name, index.metrics[name][0]]);
     const arms = [["", "nothing: absolute values"],
-      ...record.arms.map((arm) => [arm.name, `${arm.label}, seed by seed`])];
+      ...(record?.arms ?? []).map((arm) => [arm.name, `${arm.label}, seed by seed`])];
     refill(parts.choice,
       select("Claim", claims, state.claim ?? "", (id) => {
         forget("network", "preset");
-        return change(id ? { claim: id } : { experiment: record.experiment });
+        return change(id ? { claim: id } : { experiment: record?.experiment });
       }),
       claim ? null : select("Experiment", experiments, state.experiment, (experiment) => {
         forget("network", "preset");
@@ -141,17 +153,21 @@ dlt.start("#dlt-explorer", async (root) => {
           forget("claim", "experiment", "metric", "arms", "against", "confidence");
           return change({ network });
         }),
-      select("Preset", presets.map((name) => [name, name]), state.preset,
-        (preset) => change({ preset, record: undefined })),
-      claim && claim.records.length > 1 ? select("Record drawn",
-        claim.records.map((name) => [name, name]), record.name, (name) => {
-          delete state.arms;
-          delete state.metric;
+      claim ? select("Judged by", presets.map((name, place) =>
+        [name, place || !claim.records.length ? name : `${name}: the scorecard's records`]),
+      state.preset, (preset) => change({ preset, record: undefined })) : null,
+      !claim || names.length > 1 ? select(claim ? "Record drawn" : "Record",
+        names.map((name) => [name, `${byName.get(name).words} (${name})`]), state.record,
+        (name) => {
+          if (claim) {
+            delete state.arms;
+            delete state.metric;
+          }
           return change({ record: name });
         }) : null,
-      select("Drawn", metrics, state.metric, (metric) => change({ metric })),
-      select("Against", arms, state.against ?? "", (against) =>
-        change({ against: against || undefined })),
+      record ? select("Drawn", metrics, state.metric, (metric) => change({ metric })) : null,
+      record ? select("Against", arms, state.against ?? "", (against) =>
+        change({ against: against || undefined })) : null,
       claim ? select("Confidence", ["0.8", "0.9", "0.95", "0.99"].map((value) =>
         [value, `${100 * value} %`]), state.confidence ?? String(limits.confidence),
       (confidence) => change({
@@ -159,6 +175,7 @@ dlt.start("#dlt-explorer", async (root) => {
   }
 
   function drawArms() {
+    if (!record) return refill(parts.arms);
     const chosen = chosenArms();
     const set = (names) => change({ arms: names.join(",") });
     const chips = record.arms.map((arm) => {
@@ -169,7 +186,7 @@ dlt.start("#dlt-explorer", async (root) => {
             .filter((name) => (name === arm.name ? !on : chosen.includes(name)))) }),
         dlt.chart.swatch(arm.color, arm.dashes), arm.label);
     });
-    refill(parts.arms, html("fieldset", {}, html("legend", {}, "Arms"),
+    return refill(parts.arms, html("fieldset", {}, html("legend", {}, "Arms"),
       html("div", { class: "dlt-chips" }, chips,
         button("All", () => set(record.arms.map((arm) => arm.name)), { class: "dlt-link" }),
         button("None", () => set([]), { class: "dlt-link" }))));
@@ -226,9 +243,10 @@ dlt.start("#dlt-explorer", async (root) => {
   }
 
   function drawChart() {
+    if (!record) return refill(parts.chart);
     const [, unit] = index.metrics[state.metric];
     const whole = state.metric === "early_iteration";
-    dlt.chart.draw(parts.chart, {
+    return dlt.chart.draw(parts.chart, {
       title: `${metricLabel()} of ${record.name}.`,
       series: series(),
       x: record.epochs_across
@@ -268,11 +286,13 @@ dlt.start("#dlt-explorer", async (root) => {
 
   function judged(changed) {
     return claim.comparisons.map((one, place) => {
-      const window = one.window && (changed ? rangeOf(one.window) : limits[one.window]);
+      const window = changed && one.window && state[one.window] ? rangeOf(one.window) : null;
       const own = changed && state[`bar${place + 1}`];
       const entry = verdict.entryOf(one, window);
-      return { one, place, entry, ...verdict.judge(entry, own ? Number(own) : one.bar,
-        { ...limits, confidence: changed ? confidence() : limits.confidence }) };
+      const part = verdict.judge(entry, own ? Number(own) : one.bar,
+        { ...limits, confidence: changed ? confidence() : limits.confidence });
+      const [low, high] = verdict.ends(part, one.unit);
+      return { one, place, entry, ...part, low, high };
     });
   }
 
@@ -301,7 +321,11 @@ dlt.start("#dlt-explorer", async (root) => {
           forget("claim", "network", "preset", "record", "arms", "metric", "against");
           return refresh();
         }) : null),
-      html("p", { class: "dlt-muted" }, claim.described.reading));
+      html("p", { class: "dlt-muted" }, claim.described.reading),
+      html("p", { class: "dlt-muted" }, claim.records.length ? "By " : "No record to judge it by.",
+        claim.records.flatMap((name, place) => [place ? "; " : "",
+          html("a", { href: `#record=${name}`, "data-key": `basis ${name}` }, name),
+          `: ${byName.get(name).words}`])));
     drawComparisons(now);
   }
 
@@ -325,14 +349,18 @@ dlt.start("#dlt-explorer", async (root) => {
     }
     refill(parts.comparisons,
       html("p", { class: "dlt-heading" }, "What it comes down to"),
-      html("p", { class: "dlt-muted" }, "One line for each comparison: the mean over seeds, its "
-        + `${100 * confidence()} % interval, single seeds as dots. It has to lie above the bar, `
-        + "which can be dragged, or moved with the arrow keys."),
+      rows.some((row) => isMeasured(row.one)) ? html("p", { class: "dlt-muted" },
+        `One line for each comparison: the mean over seeds, its ${100 * confidence()} % interval, `
+        + "single seeds as dots. It has to lie above the bar, which can be dragged, or moved with "
+        + "the arrow keys.") : null,
       html("ul", { class: "dlt-rows" }, rows.map((row) => html("li", {},
         html("div", { class: "dlt-row-head" }, html("span", {}, row.one.name), badge(row.verdict)),
-        strip(row, axis[row.one.unit]),
+        isMeasured(row.one) ? strip(row, axis[row.one.unit]) : null,
         html("div", { class: "dlt-muted" }, inWords(row))))));
   }
+
+  /** Whether any window gives a comparison a number, so that there is a bar to drag. */
+  const isMeasured = (one) => [one.stated, ...one.entries].some((entry) => entry.values?.length);
 
   function inWords({ one, entry, effect, low, high, bar, reason, seeds }) {
     const words = [];
@@ -430,11 +458,11 @@ dlt.start("#dlt-explorer", async (root) => {
 
   function drawFoot() {
     refill(parts.foot,
-      html("p", { class: "dlt-muted" }, record.provenance, " Remake: ",
-        html("code", {}, record.command)),
+      record ? html("p", { class: "dlt-muted" }, record.provenance, " Remake: ",
+        html("code", {}, record.command)) : null,
       html("div", { class: "dlt-buttons" },
-        button("These curves as CSV", () =>
-          dlt.download(`${record.name}-${state.metric}.csv`, csv())),
+        record ? button("These curves as CSV", () =>
+          dlt.download(`${record.name}-${state.metric}.csv`, csv())) : null,
         button("Copy a link to this view", async (event) => {
           const pressed = event.currentTarget;
           await navigator.clipboard.writeText(window.location.href);
@@ -445,7 +473,7 @@ dlt.start("#dlt-explorer", async (root) => {
   // --- starting ---------------------------------------------------------------------------------
 
   const redraw = () => {
-    if (!record) return;
+    if (!claim && !record) return; // nothing is loaded yet
     drawArms();
     drawChart();
     drawClaim();

@@ -82,10 +82,10 @@ dlt.verdict = (() => {
     return 0 - Math.min(bar[0] * (100 - level), bar[1]);
   }
 
-  /** The entry of a comparison for a window [low, high] of densities (null: none is named). */
+  /** The entry of a comparison for a window [low, high] of densities (null: as it is stated). */
   function entryOf(comparison, window) {
-    const { densities, entries } = comparison;
-    if (densities.length === 0) return entries[0];
+    const { densities, entries, stated } = comparison;
+    if (!window || densities.length === 0) return stated;
     const first = densities.findIndex((density) => density >= window[0]);
     const last = densities.findLastIndex((density) => density <= window[1]);
     if (first < 0 || last < first) {
@@ -115,6 +115,11 @@ dlt.verdict = (() => {
     return { ...part, reason: entry.reason ?? part.reason ?? "" };
   }
 
+  /** The interval to be shown: a share stays within 0 to 100 %, though Student's may not. */
+  function ends({ effect, low, high }, unit) {
+    return unit !== "%" || effect < 0 ? [low, high] : [Math.max(low, 0), Math.min(high, 100)];
+  }
+
   /** The verdict on a claim by those on its comparisons. */
   function combine(parts) {
     const verdicts = parts.map((part) => part.verdict);
@@ -122,5 +127,5 @@ dlt.verdict = (() => {
   }
 
   return { REPRODUCED, NOT_REPRODUCED, UNDECIDED, studentQuantile, interval, barOf, entryOf, judge,
-    combine };
+    ends, combine };
 })();
