@@ -292,7 +292,7 @@ def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch)
     some = small("learned_supermasks", arms=("learned/constant/rescaled",), seeds=2)
     target = runs.run(some)
     table = records.read(experiments.name(some), target.parent).table
-    assert table["round"].unique().tolist() == list(range(15))
+    assert table["round"].unique().tolist() == [0, 7, 14]  # no oftener than learning pays for
     start = table[table["round"] == 0]
     assert (start.density == 0.5).all()
     histogram = np.stack(table.probability_histogram)

@@ -57,11 +57,12 @@ def test_what_numbers_rest_on_names_what_is_less_than_the_papers(
     shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLTLIB_RECORDS", str(paths.book() / "records"))
-    page.basis(*(records.read(name) for name in ("supermasks-fc-paper", "criteria-conv2-cpu")))
+    small = "criteria-conv2-cpu-f6dbc56caae7"
+    page.basis(*(records.read(name) for name in ("supermasks-fc-paper", small)))
     page.basis(records.read("learned_supermasks-fc-cpu"))
     assert shown[0]["text/plain"].splitlines()[1:] == [
         "`supermasks-fc-paper`: FC on MNIST, 5 seeds, 55 epochs, 24 rounds.",
-        "`criteria-conv2-cpu`: Conv2 on CIFAR-10, 3 seeds, 0.125 of the width, 3,000 of 45,000 "
+        f"`{small}`: Conv2 on CIFAR-10, 3 seeds, 0.125 of the width, 3,000 of 45,000 "
         "training images, 8 of the paper's 27 epochs, 4 of the paper's 24 rounds.",
     ]
     (line,) = shown[1]["text/plain"].splitlines()[1:]
