@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dltlib import claims, elsewhere, experiments, figures, page, paths
+from dltlib import claims, elsewhere, experiments, figures, page, paths, records
 from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 NETWORK = "fc"
@@ -411,7 +411,7 @@ def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
 def _scales(given: Answers) -> str:
     """What the verdicts rest on: each record's scale beside the paper's, folded."""
     names = {name for result in given.results.values() for name in result.records}
-    used = [given.shelf.read[name] for name in sorted(names & set(given.shelf.read))]
+    used = [records.read(name, given.shelf.directory) for name in sorted(names)]
     told = [page.beside_the_paper(record) for record in used]
     smaller = sum(
         record.plan["width"] != 1

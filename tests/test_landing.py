@@ -108,6 +108,15 @@ def test_the_picture_has_an_untrained_a_masked_and_a_trained_network(
     assert math.isclose(shares[2], trained, abs_tol=0.051)
 
 
+def test_the_tally_tells_the_scale_of_every_record_that_it_rests_on() -> None:
+    fresh = landing.Answers(BOOK_RECORDS)  # as the site has it, whose parts share nothing
+    page = landing.tally(fresh, keep)
+    used = {name for result in fresh.results.values() for name in result.records}
+    assert used
+    assert f"of the {len(used)} records behind" in page
+    assert all(f"<li>{name}: " in page for name in used)
+
+
 def test_without_records_the_page_says_so(tmp_path: Path) -> None:
     empty = landing.Answers(tmp_path)
     pages = {name: part(empty, keep) for name, part in landing.PARTS.items()}
