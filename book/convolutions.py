@@ -167,7 +167,8 @@ def rates_of(record):
 def in_words(rates):
     """One rate, or both."""
     both = f"{rates['plain']:g}"
-    return both if len(set(rates.values())) == 1 else f"{both} (rescaled: {rates['rescaled']:g})"
+    same = len(set(rates.values())) == 1
+    return both if same else f"{both}, rescaled masks {rates['rescaled']:g}"
 
 
 def conditions(record):
