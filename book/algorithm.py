@@ -278,8 +278,8 @@ page.show(
 
 # %% [markdown]
 # **How sure.** Each number is a mean over seeds, with the 95 % {term}`interval` of that mean (Student's): if seeds scatter as these do,
-# the mean of very many would lie in it nineteen times out of twenty. With three seeds it is wide. Arms are compared *seed by seed*: two arms of one seed share initial weights and data order, so what both owe to a lucky draw cancels in
-# their difference. The book's statements rest on such paired differences.
+# the mean of very many would lie in it nineteen times out of twenty. With three seeds it is wide. Arms are compared *seed by seed*: two arms of one seed share initial weights and data order, so whatever these do to both cancels in
+# their difference ({doc}`signs` measures how much that is). The book's statements rest on such paired differences.
 
 # %%
 last = table[table["round"] == rounds]
@@ -342,7 +342,7 @@ page.table(
 # %% [markdown]
 # Their experiments are thousands of trainings. The book runs them at three scales, its {term}`presets <preset>`, and every figure
 # says which one it shows: `tiny` is what you saw here, and takes under a minute; `cpu` has the paper's images and is
-# reduced so that two processor cores finish it, some in a quarter of an hour and some in hours (the record says how long it took, and what is reduced); `paper` is the table above, to the letter. What a run leaves behind is a
+# reduced so that two processor cores finish it, FC in minutes, convolutions mostly in hours (`--dry-run` tells beforehand how long, the record afterwards, and what is reduced); `paper` is the table above, to the letter. What a run leaves behind is a
 # {term}`record`: a table like the one we made here, and a note of how, when and on what it was made.
 #
 # ```console

@@ -65,9 +65,25 @@ def listed(words):
     return f"{', '.join(most)} and {end}" if most else end
 
 
-def reduced(record):
-    """What of a network and its data a record uses."""
-    return f"{TITLES[record.plan['network']]} ({record.scale().split(', ', 1)[-1]})"
+def search(record):
+    """Validation accuracy in percent at the end of a search for a rate: a row for each kind of
+    masks, a column for each rate."""
+    ends = record.table[record.table["round"] == record.table["round"].max()]
+    kinds, rates = ends["arm"].str.split("/").str[2], ends["arm"].str.partition("rate=")[2]
+    return 100 * ends.pivot_table(
+        index=kinds.rename("kind"),
+        columns=rates.astype(float).rename("rate"),
+        values="validation_accuracy",
+    )
+
+
+searched = {name: search(other) for name, other in tried.items()}
+# Where a learned mask and a trained network are of one width and saw as many images.
+alike = [
+    name
+    for name, other in conv_learned.items()
+    if name in conv_criterion and other.scale() == conv_criterion[name].scale()
+]
 
 
 ends_at = {
@@ -99,18 +115,31 @@ decided = [
     for one in results.values()
     if one.verdict != claims.UNDECIDED
 ]
+further = [
+    (share, name)
+    for name, grid in searched.items()
+    if (share := grid.max().max()) > ends_at[top_network, top_arm].mean
+]
 page.answer(
     question="Do masks make untrained convolutional networks classify, too?",
-    answer=f"Here they get as far as {ends_at[top_network, top_arm].mean:.1f} % on CIFAR-10 "
-    f"({TITLES[top_network]}, chance 10 %), where the same network trained reaches "
-    f"{100 * trained[top_network].mean:.1f} %. "
-    f"The paper's best masks reach {min(of_paper):.0f} to {max(of_paper):.0f} % on networks of full size.",
-    number="The records: "
-    + listed(map(reduced, conv_learned.values()))
+    answer="Here learned masks come to "
+    f"{ends_at[top_network, top_arm].mean:.1f} % of the test images of CIFAR-10, where chance is 10 % "
+    f"({TITLES[top_network]}, {page.scale(conv_learned[top_network])})"
     + (
-        "; they decide none of the paper's claims yet."
+        f"; the same network trained reaches {100 * trained[top_network].mean:.1f} %. "
+        if top_network in alike
+        else ". "
+    )
+    + f"The paper's best masks reach {min(of_paper):.0f} to {max(of_paper):.0f} % on networks of full size.",
+    number="".join(
+        f"In the search for a rate on {TITLES[name]} ({page.scale(tried[name])}) a mask got further: "
+        f"{share:.1f} % of the validation images. "
+        for share, name in further
+    )
+    + (
+        "The records decide none of the paper's claims yet."
         if not decided
-        else f"; of {sum(map(len, judged.values()))} verdicts they decide {len(decided)}."
+        else f"Of {sum(map(len, judged.values()))} verdicts the records decide {len(decided)}."
     ),
     results=decided,
 )
@@ -123,24 +152,59 @@ page.basis(*conv_criterion.values(), *conv_learned.values())
 #
 # ## Which rate?
 #
-# The paper does not give its rates of learning for these networks, as far as we know, so ours were chosen: a grid of rates,
-# masks over $w_i$ plain and rescaled, one seed, and for either the highest *validation* accuracy; test accuracy had no say.
-# Tried on: {glue:text}`sm_tried`. {glue:text}`sm_conv_rates` Records of networks that were not tried, and of an eighth of the width, are older: their rate was the best
-# of another search, on a Conv2 of that width, in which no rate made rescaled masks learn.
+# The paper does not give its rates of learning for these networks, as far as we know, so they have to be searched for: a grid of rates,
+# masks over $w_i$ plain and rescaled, one seed. The best rate of either kind is that of the highest *validation* accuracy; test accuracy has no say.
+# Searched: {glue:text}`sm_tried`.
 
 
 # %% tags=["remove-input"]
-def rescaled_too(plan):
-    """A rate of its own for rescaled masks, in words."""
-    rate = plan.get("rescaled_rate")
-    return f" (rescaled: {rate:g})" if rate else ""
+def rates_of(record):
+    """The rate of either kind of masks in a record."""
+    plain = record.plan["learning_rate"]
+    return {"plain": plain, "rescaled": record.plan.get("rescaled_rate") or plain}
+
+
+def in_words(rates):
+    """One rate, or both."""
+    both = f"{rates['plain']:g}"
+    same = len(set(rates.values())) == 1
+    return both if same else f"{both}, rescaled masks {rates['rescaled']:g}"
+
+
+def conditions(record):
+    """What a rate may depend on."""
+    plan = record.plan
+    images = f"{plan['train_images']:,}" if plan["train_images"] else "all"
+    return f"width {plan['width']:g}, {images} images, batches of {plan['batch_size']}"
+
+
+def best_rates(name):
+    """Those that a search found."""
+    return searched[name].idxmax(axis=1).to_dict()
+
+
+def where_from(name):
+    """Whether a record's rates are those of a search, in words."""
+    record = conv_learned[name]
+    same = [other for other in searched if best_rates(other) == rates_of(record)]
+    if name in same and conditions(record) == conditions(tried[name]):
+        return "as the search found"
+    made = f"at {conditions(record)}"
+    if name in same:
+        return f"as the search found, but {made}"
+    if name in searched:
+        return f"not what the search found best, and {made}"
+    if same:
+        return f"not searched; what the search on {TITLES[same[0]]} found best, {made}"
+    return f"not searched, {made}"
 
 
 page.glue(
-    sm_tried=listed(TITLES[name] for name in tried),
-    sm_conv_rates="The records use "
-    + listed(
-        f"{other.plan['learning_rate']:g}{rescaled_too(other.plan)} for {TITLES[name]}"
+    sm_tried="; ".join(f"{TITLES[name]}, {conditions(other)}" for name, other in tried.items())
+    or "none yet",
+    sm_conv_rates="The records below learn at these rates: "
+    + "; ".join(
+        f"{TITLES[name]} {in_words(rates_of(other))} ({where_from(name)})"
         for name, other in conv_learned.items()
     )
     + ".",
@@ -148,17 +212,21 @@ page.glue(
 
 # %% tags=["remove-input"]
 if tried:
-    grid = pd.concat([other.table.assign(network=name) for name, other in tried.items()])
-    grid["rate"] = grid["arm"].str.partition("rate=")[2].astype(float)
-    grid = grid[grid["round"] == grid["round"].max()]
-    grid["kind"] = grid["arm"].str.split("/").str[2]
-    validation = 100 * grid.pivot(
-        index=["network", "kind"], columns="rate", values="validation_accuracy"
-    )
+    validation = pd.concat(searched, names=["network"])
     best_of_kind = validation.groupby("kind").max().max(axis=1)
     validation.index = [f"{TITLES[name]}, {kind}" for name, kind in validation.index]
     validation.columns = [f"{rate:g}" for rate in validation.columns]
     example = next(iter(tried.values()))
+    at_best = [
+        f"{TITLES[name]}, {kind}, at {rate:g}"
+        + (
+            ", the largest rate tried, so that a larger one may do better"
+            if rate == grid.columns.max()
+            else ""
+        )
+        for name, grid in searched.items()
+        for kind, rate in best_rates(name).items()
+    ]
     page.table(
         validation,
         caption=f"Validation accuracy in percent by learning rate, masks over w_i after {example.plan['epochs']} epochs, one seed "
@@ -169,7 +237,8 @@ if tried:
         kind for kind, share in best_of_kind.items() if share < claims.THRESHOLDS.far_above_chance
     ]
     page.glue(
-        sm_grid="At no rate that was tried do "
+        sm_grid=f"The best: {'; '.join(at_best)}. "
+        + "At no rate that was tried do "
         + listed(helpless)
         + f" masks get above {claims.THRESHOLDS.far_above_chance:g} % on the validation images "
         + "(best: "
@@ -177,13 +246,13 @@ if tried:
         + "), so for "
         "them no working rate was found, and what is shown below for them says nothing about the method."
         if helpless
-        else "For plain and for rescaled masks a rate was found at which they learn."
+        else f"The best: {'; '.join(at_best)}. At these rates plain and rescaled masks learn."
     )
 else:
     page.glue(sm_grid="")
 
 # %% [markdown]
-# {glue:text}`sm_grid`
+# {glue:text}`sm_grid` {glue:text}`sm_conv_rates`
 #
 # ## What the masks reach
 
@@ -191,21 +260,67 @@ else:
 page.show(
     figures.epoch_curves(
         {other.scale(): other.table for other in conv_learned.values()},
-        {conv_learned[name].scale(): trained[name] for name in conv_learned if name in trained},
+        {conv_learned[name].scale(): trained[name] for name in alike},
     ),
     name="fig-supermasks-conv",
     alt="Test accuracy of learned masks over the epochs of learning on convolutional networks, a panel for each: "
     + "; ".join(other.scale() for other in conv_learned.values())
     + ". Four lines each: masks over initial values and over signed constants, plain and rescaled.",
     caption="Learned masks on convolutional networks, CIFAR-10: mean over 10 sampled masks, mean over seeds, with the 95 % interval "
-    "where there are three seeds or more. *Dotted line*: trained weights, where a record has them.",
+    "where there are three seeds or more."
+    + (
+        " *Dotted line*: trained weights, where a record of the same width and images has them."
+        if alike
+        else " No record has trained weights of the same width and images."
+    ),
     source=" ".join(other.provenance() for other in conv_learned.values()),
 )
+stuck_at = {place: known for place, known in ends_at.items() if known.mean < 15}
 stuck = [
     f"{figures.variant_name(arm).replace('$w_i$', 'w_i')} ({TITLES[name]}, {known.mean:.1f} %)"
-    for (name, arm), known in ends_at.items()
-    if known.mean < 15
+    for (name, arm), known in stuck_at.items()
 ]
+
+
+def why_stuck():
+    """What the search says of those kinds of masks that end near chance, if it found a rate."""
+    kinds = {arm.split("/")[2] for _, arm in stuck_at}
+    found = [
+        (name, kind, grid.loc[kind].idxmax(), grid.loc[kind].max())
+        for name, grid in searched.items()
+        for kind in sorted(kinds & set(grid.index))
+        if grid.loc[kind].max() >= claims.THRESHOLDS.far_above_chance
+    ]
+    if not found:
+        return "Why they do, no record here shows."
+    differences = []
+    for name, kind, rate, _ in found:
+        one = tried[name].plan
+        others = [conv_learned[other] for other, arm in stuck_at if arm.endswith(f"/{kind}")]
+        for word, field in {
+            "network": "network",
+            "width": "width",
+            "images": "train_images",
+            "batch": "batch_size",
+        }.items():
+            if any(other.plan[field] != one[field] for other in others):
+                differences.append(word)
+        if any(rates_of(other)[kind] != rate for other in others):
+            differences.append("rate")
+    told = "; ".join(
+        f"{kind} on {TITLES[name]} {share:.1f} % of the validation images after "
+        f"{tried[name].plan['epochs']} epochs, at rate {rate:g}"
+        for name, kind, rate, share in found
+    )
+    apart = (
+        f"The records that end near chance differ from it in {listed(dict.fromkeys(differences))}, and what each "
+        "of these has to do with it is not told apart."
+        if differences
+        else ""
+    )
+    return f"It is not the method alone: in the search above masks over w_i of such kinds learn ({told}). {apart}"
+
+
 best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
 page.glue(
     sm_conv_best=f"The best learned mask here, {best_arm} on {TITLES[top_network]}, is right "
@@ -213,11 +328,11 @@ page.glue(
     sm_conv_stuck="Below 15 %, which is little more than chance, end: " + "; ".join(stuck) + "."
     if stuck
     else "None ends below 15 %.",
+    sm_conv_why=why_stuck() if stuck else "",
 )
 
 # %% [markdown]
-# {glue:text}`sm_conv_best` {glue:text}`sm_conv_stuck` Why they do, no record here shows: it takes the same search at other widths to tell whether it is the
-# width, the rate or the method.
+# {glue:text}`sm_conv_best` {glue:text}`sm_conv_stuck` {glue:text}`sm_conv_why`
 #
 # ## The paper's table 2, row by row
 
@@ -225,13 +340,34 @@ page.glue(
 in_words = claims.table_2_in_words(claims.table_2(preset, list(conv_learned)))
 page.table(
     in_words.rename(columns=TITLES, level=0),
-    caption="Test accuracy in percent: the paper's table 2 at full size, and our reduced records (widths and images as in the figure); the mean with its 95 % interval, "
-    "or both seeds where there are two. †: 20 % at most in the mean, where chance is 10 %.",
+    caption="Test accuracy in percent: the paper's table 2 at full size, and our records, whose scales the next table gives; the mean with its 95 % interval, "
+    "or both seeds where there are two. Rows of one column may be compared only where their scales agree. †: 20 % at most in the mean, where chance is 10 %.",
+)
+page.table(
+    pd.DataFrame(
+        {
+            TITLES[name]: {
+                "learned masks": page.scale(other),
+                "criterion masks, trained weights": page.scale(conv_criterion[name])
+                if name in conv_criterion
+                else "",
+                "one width, as many images": "yes" if name in alike else "no",
+            }
+            for name, other in conv_learned.items()
+        }
+    ).T,
+    caption="The scales of the records behind our columns.",
+)
+page.glue(
+    sm_comparable="How far masks fall short of their own trained network can be read off where width and images "
+    f"agree: {listed(TITLES[name] for name in alike)}."
+    if alike
+    else "How far masks fall short of their own trained network cannot be read off here: nowhere do width and images agree."
 )
 
 # %% [markdown]
-# A reduced network is not expected to reach what the whole one does; with trained weights it does not either (last row). What can be compared is how far masks
-# fall short of *their* trained network. The verdicts, by network:
+# A reduced network is not expected to reach what the whole one does; with trained weights it does not either (last row).
+# {glue:text}`sm_comparable` The verdicts, by network:
 
 # %% tags=["remove-input"]
 page.table(
@@ -306,11 +442,26 @@ bridged_to_m = {
     arm: after_learning(identity.table, arm.replace("learned/", "learned_identity/"))
     for arm in VARIANTS
 }
-lead = {arm: bridged_to_m[arm].mean - final[arm].mean for arm in VARIANTS}
-plain_lead, rescaled_lead = (
-    page.signed(sum(value for arm, value in lead.items() if arm.endswith(scaling)) / 2, 1)
-    for scaling in ("plain", "rescaled")
-)
+
+
+def ends_by_seed(record, arm):
+    """Accuracy of a learned mask after its last epoch in percent, by seed."""
+    last = record.table[record.table["round"] == record.table["round"].max()]
+    return 100 * last[last["arm"] == arm].set_index("seed")["test_accuracy"]
+
+
+def lead_of_identity(ours, theirs, scaling):
+    """The identity less the first estimator by seed, in the mean of both kinds of values."""
+    return sum(
+        ends_by_seed(ours, f"learned_identity/{values}/{scaling}")
+        - ends_by_seed(theirs, f"learned/{values}/{scaling}")
+        for values in catalogue.MASK_VALUES
+    ).dropna() / len(catalogue.MASK_VALUES)
+
+
+leads = {
+    scaling: lead_of_identity(identity, learned, scaling) for scaling in catalogue.MASK_SCALINGS
+}
 table_2 = catalogue.TABLE_2["fc"]
 paper_for = {
     arm: table_2[
@@ -319,23 +470,32 @@ paper_for = {
     for arm in VARIANTS
 }
 lengths = dict.fromkeys(f"{one.plan['epochs']:,}" for one in (learned, identity))
-identity_ends = [
-    after_learning(
-        shelf["identity_supermasks", "conv2"].table, f"learned_identity/{values}/plain"
-    ).mean
-    for values in catalogue.MASK_VALUES
-    if ("identity_supermasks", "conv2") in shelf
-]
-plain_ends = [ends_at["conv2", f"learned/{values}/plain"].mean for values in catalogue.MASK_VALUES]
+
+
+def identity_on(name):
+    """How the identity does on a network, where both estimators have records of one scale."""
+    ours, theirs = shelf.get(("identity_supermasks", name)), conv_learned.get(name)
+    if ours is None or theirs is None or page.scale(ours) != page.scale(theirs):
+        return ""
+    gap = lead_of_identity(ours, theirs, "plain")
+    told = (
+        " and ".join(page.signed(value, 1) for value in gap) + " points, seed by seed"
+        if len(gap) < claims.FEWEST
+        else f"{claims.bracketed(*claims.interval(gap), 1)} points"
+    )
+    rates = dict.fromkeys(f"{one.plan['learning_rate']:g}" for one in (theirs, ours))
+    return (
+        f"On {TITLES[name]} ({page.scale(ours)}, rate {' and '.join(rates)}) it does "
+        f"{'better' if gap.mean() > 0 else 'worse'} without rescaling: {told}."
+    )
+
+
 page.glue(
-    sm_plain_lead=plain_lead,
-    sm_rescaled_lead=rescaled_lead,
+    sm_plain_lead=claims.bracketed(*claims.interval(leads["plain"])),
+    sm_rescaled_lead=claims.bracketed(*claims.interval(leads["rescaled"])),
+    sm_lead_seeds=len(leads["plain"]),
     sm_end_epochs=" and ".join(lengths),
-    sm_conv_identity="On the Conv2 shown above, at the rate that was chosen for the first estimator, the identity's "
-    f"masks without rescaling are right {sum(identity_ends) / 2:.1f} % of the time, the first estimator's "
-    f"{sum(plain_ends) / 2:.1f} %."
-    if identity_ends
-    else "",
+    sm_conv_identity=" ".join(filter(None, map(identity_on, CONV))),
 )
 page.table(
     pd.DataFrame(
@@ -351,9 +511,11 @@ page.table(
 )
 
 # %% [markdown]
-# In the records, after {glue:text}`sm_end_epochs` epochs, the identity does better than the first estimator by {glue:text}`sm_plain_lead` points
-# without rescaling, in the mean of both kinds of values, and by {glue:text}`sm_rescaled_lead` with it. It takes longer steps: the slope of $\sigma$
-# makes those of the first estimator four times smaller at the start.
+# In the records, after {glue:text}`sm_end_epochs` epochs, the identity less the first estimator is {glue:text}`sm_plain_lead` points
+# without rescaling and {glue:text}`sm_rescaled_lead` with it (mean of both kinds of values, paired by seed, {glue:text}`sm_lead_seeds:d` seeds). Its first steps are longer at the
+# same rate. While every $m$ is 0 the slope of $\sigma$ is a quarter, and the factor of rescaling, which the first estimator keeps and the identity leaves out, about two:
+# the identity's steps are four times as long without rescaling, twice as long with it. Whether that is the reason was not tried; it would take the first
+# estimator at larger rates.
 # {glue:text}`sm_conv_identity`
 #
 # Everything else in this book is learned with the

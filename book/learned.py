@@ -156,7 +156,36 @@ page.table(
     caption="Test accuracy in percent, FC: the paper's table 2, and these records (mean and 95 % interval "
     "over seeds). The criterion is large_final_same_sign at the density that validation accuracy chooses.",
 )
+last = int(masks_table["round"].max())
+since = max((one for one in set(masks_table["round"]) if one <= last - 10), default=0)
+mean_at = 100 * masks_table.groupby(["arm", "round"])["test_accuracy"].mean()
+short_of = {
+    arm: catalogue.TABLE_2["fc"][
+        f"learned {'+ DWR' if 'rescaled' in arm else 'mask'}, {'w_i' if 'initial' in arm else 'S.C.'}"
+    ]
+    - mean_at[arm, last]
+    for arm in VARIANTS
+}
+of_trained = beside.set_index("column").loc["trained weights"]
+above = of_trained["ours"] - of_trained["paper"]
+whole = experiments.plan("supermasks", preset="paper").epochs
 page.glue(
+    sm_last_gains=f"From epoch {since} to {last} they gained, and they lack to the paper's figures: "
+    + "; ".join(
+        f"{figures.variant_name(arm).replace('$w_i$', 'w_i')}, {mean_at[arm, last] - mean_at[arm, since]:.2f} and {short_of[arm]:.1f} points".replace(
+            "-", "−"
+        )
+        for arm in VARIANTS
+    )
+    + ".",
+    sm_trained_above=f"The trained network lies {abs(above):.1f} points {'above' if above > 0 else 'below'} the paper's"
+    + (
+        ", though nothing of its training is reduced; we know of no reason."
+        if record.plan["epochs"] >= whole and record.plan["train_images"] is None
+        else f", after {record.plan['epochs']} of {whole} epochs."
+    )
+    if not of_trained["low"] <= of_trained["paper"] <= of_trained["high"]
+    else "",
     sm_rows=len(beside),
     sm_rows_inside=int(inside.sum()),
     sm_rows_outside="; ".join(
@@ -169,8 +198,7 @@ page.glue(
 
 # %% [markdown]
 # In {glue:text}`sm_rows_inside:d` of the {glue:text}`sm_rows:d` rows the paper's figure lies within our interval. Outside lie: {glue:text}`sm_rows_outside`.
-# Our masks were learned for {glue:text}`sm_epochs:,` epochs, the paper's for up to 2,000; {numref}`fig-supermasks-epochs` shows whether they had stopped
-# getting better. The network that the criterion masks are read from, and that the trained weights are of, had {glue:text}`sm_dense_epochs` epochs; the
+# Our masks were learned for {glue:text}`sm_epochs:,` epochs, the paper's for up to 2,000. {glue:text}`sm_last_gains` {glue:text}`sm_trained_above` The network that the criterion masks are read from, and that the trained weights are of, had {glue:text}`sm_dense_epochs` epochs; the
 # paper's had 55. What that length does to a mask by criterion: {doc}`supermasks`.
 #
 # ## Learn one yourself
@@ -250,6 +278,18 @@ page.table(
     decimals=1,
 )
 
+behind = outcome["w_i, rescaled"] - outcome["2 w_i"]
+page.glue(
+    sm_doubled="at least as well as"
+    if behind <= 0
+    else "nearly as well as"
+    if behind < 0.01
+    else "less well than",
+    sm_scale_or_not="so that there what rescaling adds may be no more than scale"
+    if behind < 0.01
+    else "so that there rescaling adds more than scale",
+)
+
 # %% tags=["hide-input"]
 gap = outcome["w_i, rescaled"] - outcome["2 w_i"]
 print(
@@ -258,8 +298,8 @@ print(
 )
 
 # %% [markdown]
-# On this network, then, what rescaling adds is mostly scale, and it adds it without anyone having to find the
-# factor: it follows the mask as it changes, layer by layer. It also says that a figure for learned masks *without* rescaling is a figure for one
+# On digits and with this one seed, doubling the weights once does {glue:text}`sm_doubled` rescaling, {glue:text}`sm_scale_or_not`. On MNIST it was not run.
+# Rescaling needs nobody to find the factor: it follows the mask as it changes, layer by layer. The table also says that a figure for learned masks *without* rescaling is a figure for one
 # initial scale of the weights: other than a network that is trained, which soon outgrows its initial values, this one has to live with them.
 #
 # ## What a mask looks at
@@ -337,21 +377,22 @@ page.show(
 # | signed constants | {glue:text}`sm_inner_constant_plain:.1f` / {glue:text}`sm_outer_constant_plain:.1f` % | {glue:text}`sm_inner_constant_rescaled:.1f` / {glue:text}`sm_outer_constant_rescaled:.1f` % |
 #
 # of the weights. So a supermask hardly looks at some pixels and away from others, as one might expect of a tool that can only
-# delete: a pixel in the middle loses nearly as many weights as any. It decides weight by weight, by what each would do to its unit.
+# delete: a pixel in the middle loses nearly as many weights as any.
 #
-# Nor does it remove much. {numref}`fig-supermasks-layers` follows the expected share of weights kept, layer by layer.
+# How much does it remove in all? {glue:text}`sm_half` {numref}`fig-supermasks-layers` follows the expected share of weights kept, layer by layer.
 
 # %% tags=["remove-input"]
 layer_names = [layer.name for layer in network.layers]
 long = figures.layer_densities(masks_table, layer_names)
 at_end = long[long["round"] == long["round"].max()].groupby(["layer", "arm"])["density"].mean()
+ends_with = [after_learning(masks_table, arm, "density").mean for arm in VARIANTS]
 page.glue(
+    sm_half=f"It {'keeps to about' if max(abs(share - 50) for share in ends_with) < 5 else 'leaves'} the half that it starts with: "
+    f"{min(ends_with):.1f} to {max(ends_with):.1f} % of the weights are kept at the end.",
     sm_layer_low=100 * at_end.min(),
     sm_layer_high=100 * at_end.max(),
     sm_layer_low_name=at_end.idxmin()[0],
     sm_layer_high_name=at_end.idxmax()[0],
-    sm_density_low=min(after_learning(masks_table, arm, "density").mean for arm in VARIANTS),
-    sm_density_high=max(after_learning(masks_table, arm, "density").mean for arm in VARIANTS),
     **{f"sm_kept_{name}": 100 * at_end[name].mean() for name in layer_names},
 )
 page.show(
@@ -366,7 +407,7 @@ page.show(
 )
 
 # %% [markdown]
-# All in all between {glue:text}`sm_density_low:.1f` and {glue:text}`sm_density_high:.1f` % of the weights are kept. Nothing in the loss asks for fewer: a mask is learned to be
+# Nothing in the loss asks for fewer weights: a mask is learned to be
 # right, not to be sparse. The layers differ, from {glue:text}`sm_layer_low:.1f` % (*{glue:text}`sm_layer_low_name`*) to {glue:text}`sm_layer_high:.1f` %
 # (*{glue:text}`sm_layer_high_name`*) for one of the variants.
 #

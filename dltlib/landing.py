@@ -13,14 +13,15 @@ verdict on its claim, so that new records change what the page says.
 Pictures go into ``_figures`` beside the pages, where `dltlib.page` puts those of the chapters.
 """
 
+import contextlib
 import html
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dltlib import claims, elsewhere, experiments, figures, page, paths
+from dltlib import claims, elsewhere, experiments, figures, page, paths, records
 from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 NETWORK = "fc"
@@ -33,7 +34,8 @@ class Question:
     """One of the paper's, and where its answer is to be found.
 
     ``answers`` gives, for one or two claims, what each verdict on it says; ``headline`` the number
-    that stands large, and ``meaning`` what that is.
+    that stands large, and ``meaning`` what that is. ``details`` adds to the answer by a claim what
+    its records say in numbers.
     """
 
     asked: str
@@ -43,6 +45,7 @@ class Question:
     meaning: str
     thumbnail: Callable[[claims.Evidence], Any]
     alt: str
+    details: Mapping[str, Callable[[claims.Evidence], str]] = field(default_factory=dict)
 
 
 def _accuracy_thumbnail(
@@ -72,6 +75,34 @@ def _masks_thumbnail(evidence: claims.Evidence) -> Any:
         {"learned/initial/rescaled": "mask learned"},
         claims.interval(claims.trained(evidence) / 100),
     )
+
+
+def _length(record: Any) -> str:
+    """How long a record trains, beside the paper."""
+    ours, theirs = record.plan["epochs"], _paper_epochs(record)
+    return f"{ours:,} epochs" if ours >= theirs else f"{ours:,} of the paper's {theirs:,} epochs"
+
+
+def _mostly_shrinking(evidence: claims.Evidence) -> str:
+    """How many of the criteria that work prune mostly weights that were moving towards zero."""
+    arms = [f"{name}/rewind/zero" for name in claims.WORKING]
+    shares = [claims.share_among_pruned(arm, "pruned_shrunk_share")(evidence) for arm in arms]
+    table = evidence.table("criteria", NETWORK)
+    rows = table[(table["round"] == 1) & table["arm"].isin(arms)]
+    first = 100 * rows.groupby("arm")["pruned_shrunk_share"].mean()
+    mostly = sum(share.mean() > evidence.limits.mostly for share in shares)
+    early = int((first > evidence.limits.mostly).sum())
+    count = ["none", "one", "two", "three", "all"]
+    return (
+        "More than half of what is pruned was on its way there with "
+        f"{count[mostly]} of the four, in the first round alone with {count[early]} "
+        f"({_title(NETWORK)}, {_length(evidence.records['criteria', NETWORK])})."
+    )
+
+
+def _learned_for(evidence: claims.Evidence) -> str:
+    """How long masks were learned that the answer is given by."""
+    return f"It was learned for {_length(evidence.records['learned_supermasks', NETWORK])}."
 
 
 QUESTIONS = (
@@ -144,8 +175,8 @@ QUESTIONS = (
             },
             "zeros-4": {
                 REPRODUCED: "; and training was moving them there anyway.",
-                NOT_REPRODUCED: "; but against the paper, not all of the criteria that work prune "
-                "mostly what training was moving there anyway.",
+                NOT_REPRODUCED: "; but against the paper, not all four of the criteria that work "
+                "prune mostly what training was moving there anyway.",
                 UNDECIDED: "; whether training was moving them there anyway is open too.",
             },
         },
@@ -158,6 +189,7 @@ QUESTIONS = (
         _zeros_thumbnail,
         "The lead of zeroing over freezing pruned weights at their initial values, in points, "
         "against the share of weights left.",
+        {"zeros-4": _mostly_shrinking},
     ),
     Question(
         "Can choosing replace training?",
@@ -179,6 +211,7 @@ QUESTIONS = (
         _masks_thumbnail,
         "Accuracy of a learned mask over the epochs, rising from chance nearly to the trained "
         "network's.",
+        {"supermask-5": _learned_for},
     ),
 )
 
@@ -213,12 +246,16 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     results = {claim: given.results[claim, NETWORK] for claim in question.answers}
     evidence = given.evidence(next(iter(question.answers)))
     part = claims.compare(question.headline, evidence)
-    answer = "".join(
-        question.answers[claim][result.verdict] + _how_firmly(result, len(results), given)
-        for claim, result in results.items()
-    )
-    if answer[-1] != ".":
-        answer += "."
+    answer = ""
+    for claim, result in results.items():
+        said, firmly = question.answers[claim][result.verdict], _how_firmly(result, given)
+        if said.endswith("."):  # of two claims, the second ends the sentence
+            answer += said + (f" So {firmly}." if firmly else "")
+        else:
+            answer += said + (f" (so {firmly})" if firmly else "")
+        if claim in question.details and result.records:
+            with contextlib.suppress(claims.Undecided):
+                answer += f" {question.details[claim](given.evidence(claim))}"
     try:
         picture = keep(f"landing-{question.chapter}", question.thumbnail(evidence), question.alt)
     except claims.Undecided:
@@ -235,13 +272,13 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     )
 
 
-def _how_firmly(result: claims.Result, answers: int, given: "Answers") -> str:
-    """In how many readings of the records the first half of an answer stays, if not in all."""
+def _how_firmly(result: claims.Result, given: "Answers") -> str:
+    """In how many readings of the records an answer stays, if not in all."""
     readings = claims.readings_of(result, given.shelf.directory)
     same = sum(one.verdict == result.verdict for one in readings)
-    if answers == 1 or result.verdict == UNDECIDED or same == len(readings):
+    if result.verdict == UNDECIDED or same == len(readings):
         return ""
-    return f" (so in {same} of {len(readings)} readings of the records)"
+    return f"in {same} of {len(readings)} readings of the records"
 
 
 def _large(part: claims.Part) -> str:
@@ -374,7 +411,7 @@ def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
 def _scales(given: Answers) -> str:
     """What the verdicts rest on: each record's scale beside the paper's, folded."""
     names = {name for result in given.results.values() for name in result.records}
-    used = [given.shelf.read[name] for name in sorted(names & set(given.shelf.read))]
+    used = [records.read(name, given.shelf.directory) for name in sorted(names)]
     told = [page.beside_the_paper(record) for record in used]
     smaller = sum(
         record.plan["width"] != 1

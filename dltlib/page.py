@@ -253,8 +253,43 @@ def beside_the_paper(record: "Record") -> str:
         if whole:  # learned masks have no rounds
             of = "" if plan[name] >= whole else f" of the paper's {whole:,}"
             told.append(f"{plan[name]:,}{of} {name}")
+    told += _other_rate(record)
     network = catalogue.NETWORKS[plan["network"]].title
     return f"`{record.name}`: {network} on {facts.title}, {', '.join(told)}."
+
+
+def scale(record: "Record") -> str:
+    """What of its network and data a record uses, and for how long: its scale for a table.
+
+    >>> from dltlib import records
+    >>> scale(records.read("supermasks-fc-paper"))
+    'full width, all images, 55 epochs, 5 seeds'
+    >>> scale(records.read("criteria-fc-tiny"))
+    'full width, all images, 8 epochs, 8 rounds, 3 seeds'
+    """
+    from dltlib import catalogue
+
+    plan = record.plan
+    images = plan["train_images"]
+    told = [
+        "full width" if plan["width"] == 1 else f"width {plan['width']:g}",
+        "all images" if images is None else f"{images:,} images",
+        f"{plan['epochs']:,} epochs",
+    ]
+    if catalogue.EXPERIMENTS[plan["experiment"]].kind == "tickets":
+        told.append(f"{plan['rounds']} rounds")
+    told += _other_rate(record)
+    return ", ".join([*told, f"{plan['seeds']} seed{'s' * (plan['seeds'] != 1)}"])
+
+
+def _other_rate(record: "Record") -> list[str]:
+    """The rate at which a network was trained, where it is not the paper's."""
+    from dltlib import catalogue
+
+    plan = record.plan
+    ours, theirs = plan["learning_rate"], catalogue.NETWORKS[plan["network"]].learning_rate
+    learned = catalogue.EXPERIMENTS[plan["experiment"]].kind == "learned_masks"
+    return [] if learned or ours == theirs else [f"rate {ours:g} (the paper's {theirs:g})"]
 
 
 def plane(*, criterion: str, other: str, layer: str = "") -> None:

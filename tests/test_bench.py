@@ -4,6 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import reference
 import torch
@@ -223,27 +224,33 @@ def test_committed_record_says_where_it_comes_from(committed: bench.Bench) -> No
     assert bench.programme_hours(committed) < 6
 
 
+def _ranged(row: pd.Series, decimals: int = 2) -> str:
+    """A median with its range, as the README has it."""
+    median, low, high = (f"{row[name]:.{decimals}f}" for name in ("median", "low", "high"))
+    return f"{median} ({low}–{high})"
+
+
 def test_readme_quotes_the_record(committed: bench.Bench) -> None:
     section = re.search(r"^## How fast\n(.*?)^## ", (ROOT / "README.md").read_text(), re.S | re.M)
     assert section, "the README has a section on speed"
     times = bench.times(committed, "fc").set_index(["round", "way"])["median"]
-    fused = bench.ratios(committed, against="plain, fused").set_index("round")["median"]
+    fused = bench.ratios(committed, against="plain, fused").set_index("round")
     found = bench.ratios(committed).set_index("round")
     for round_ in bench.ROUNDS:
         row, ours, plain = found.loc[round_], times[round_, "engine"], times[round_, "plain"]
         assert (
-            f"| {row['density']:.2f} | {ours:.2f} | {plain:.2f} | {row['median']:.1f} "
-            f"| {fused[round_]:.1f} |\n"
+            f"| {row['density']:.2f} | {ours:.2f} | {plain:.2f} | {_ranged(row, 1)} "
+            f"| {_ranged(fused.loc[round_], 1)} |\n"
         ) in section[1]
     assert f"{bench.arm_ratio(committed):.0f} times" in section[1]
     assert f"{bench.programme_hours(committed):.1f} hours" in section[1]
     gains, fused = (
-        bench.conv_ratios(committed, against).set_index(["network", "width", "round"])["median"]
+        bench.conv_ratios(committed, against).set_index(["network", "width", "round"])
         for against in ("plain", "plain, fused")
     )
     for name, width in itertools.product(("conv2", "conv4", "conv6"), bench.FULL.conv_widths):
         cells = " | ".join(
-            f"{gains[name, width, round_]:.2f} ({fused[name, width, round_]:.2f})"
+            f"{_ranged(gains.loc[name, width, round_])}; {_ranged(fused.loc[name, width, round_])}"
             for round_ in bench.CONV_ROUNDS
         )
         assert f"| {name.capitalize()} | {width:g} | {cells} |\n" in section[1]

@@ -1,6 +1,7 @@
 """The first page says what the records say, whatever that is, and no number of it is typed."""
 
 import dataclasses
+import html
 import math
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from matplotlib import pyplot
 
-from dltlib import claims, figures, landing, paths, records
+from dltlib import claims, experiments, figures, landing, paths, records
 from dltlib.claims import VERDICTS
 
 BOOK_RECORDS = paths.book() / "records"
@@ -54,6 +55,15 @@ def test_the_numbers_are_those_of_the_records(given: landing.Answers) -> None:
     lead = means["large_final/signed_constant/zero"] - means["large_final/reinit/zero"]
     assert f"<strong>+{100 * lead.mean():.2f} points</strong>" in page
     assert "[landing-signs]" in page
+
+
+def test_answers_say_how_much_shorter_the_trainings_are(given: landing.Answers) -> None:
+    page = html.unescape(landing.questions(given, keep))
+    for claim, experiment in (("zeros-4", "criteria"), ("supermask-5", "learned_supermasks")):
+        plan = given.evidence(claim).records[experiment, "fc"].plan
+        whole = experiments.plan(experiment, preset="paper").epochs
+        said = f"{plan['epochs']:,} of the paper's {whole:,} epochs"
+        assert (said in page) == (plan["epochs"] < whole)
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -104,6 +114,15 @@ def test_the_picture_has_an_untrained_a_masked_and_a_trained_network(
     assert len(shares) == 3
     assert shares[0] < 2 * figures.CHANCE < shares[1] < shares[2]
     assert math.isclose(shares[2], trained, abs_tol=0.051)
+
+
+def test_the_tally_tells_the_scale_of_every_record_that_it_rests_on() -> None:
+    fresh = landing.Answers(BOOK_RECORDS)  # as the site has it, whose parts share nothing
+    page = landing.tally(fresh, keep)
+    used = {name for result in fresh.results.values() for name in result.records}
+    assert used
+    assert f"of the {len(used)} records behind" in page
+    assert all(f"<li>{name}: " in page for name in used)
 
 
 def test_without_records_the_page_says_so(tmp_path: Path) -> None:

@@ -57,13 +57,18 @@ def test_what_numbers_rest_on_names_what_is_less_than_the_papers(
     shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLTLIB_RECORDS", str(paths.book() / "records"))
-    small = "criteria-conv2-cpu-f6dbc56caae7"
-    page.basis(*(records.read(name) for name in ("supermasks-fc-paper", small)))
+    reduced = records.read("criteria-fc-cpu")
+    of = {"network": "conv2", "dataset": "cifar10", "width": 0.125, "train_images": 3_000}
+    of |= {"seeds": 3, "epochs": 8, "rounds": 4, "learning_rate": 1e-3}
+    plan = reduced.plan | of
+    facts = reduced.manifest | {"plan": plan, "name": "criteria-conv2-cpu"}
+    page.basis(records.read("supermasks-fc-paper"), records.Record(reduced.table, facts))
     page.basis(records.read("learned_supermasks-fc-cpu"))
     assert shown[0]["text/plain"].splitlines()[1:] == [
         "`supermasks-fc-paper`: FC on MNIST, 5 seeds, 55 epochs, 24 rounds.",
-        f"`{small}`: Conv2 on CIFAR-10, 3 seeds, 0.125 of the width, 3,000 of 45,000 "
-        "training images, 8 of the paper's 27 epochs, 4 of the paper's 24 rounds.",
+        "`criteria-conv2-cpu`: Conv2 on CIFAR-10, 3 seeds, 0.125 of the width, 3,000 of 45,000 "
+        "training images, 8 of the paper's 27 epochs, 4 of the paper's 24 rounds, rate 0.001 (the "
+        "paper's 0.0002).",
     ]
     (line,) = shown[1]["text/plain"].splitlines()[1:]
     assert line.endswith("of the paper's 2,000 epochs.")  # masks are learned without rounds
