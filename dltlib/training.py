@@ -98,6 +98,23 @@ def check_snapshots(iterations: Collection[int], total: int, epoch_length: int) 
         )
 
 
+@dataclass(frozen=True)
+class Session:
+    """Who hears of a training, what is kept of it, and where it goes on from.
+
+    ``progress`` is called with the number of replica-iterations done since its last call and the
+    mean validation accuracy. ``snapshots`` are iterations after which the weights are kept; none
+    may lie in the last epoch. ``rest`` is called after each epoch but the last with a function that
+    gives the state of the training; to ``resume`` from one, everything else must be the same, and
+    then so is what comes out.
+    """
+
+    progress: Callable[[int, float], None] | None = None
+    snapshots: Collection[int] = ()
+    rest: Callable[[Callable[[], State]], None] | None = None
+    resume: State | None = None
+
+
 def train(
     network: Network,
     dataset: Dataset,
@@ -105,22 +122,15 @@ def train(
     masks: Masks,
     seeds: Sequence[int],
     settings: Settings,
-    progress: Callable[[int, float], None] | None = None,
+    session: Session = Session(),  # a value without state
     make_step: StepFactory | None = None,
-    snapshots: Collection[int] = (),
-    rest: Callable[[Callable[[], State]], None] | None = None,
-    resume: State | None = None,
 ) -> Outcome:
     """Train one replica for each entry of ``seeds`` from ``weights``, updating under ``masks``.
 
-    ``seeds`` may repeat: replicas of one seed see the same batches. ``progress`` is called with
-    the number of replica-iterations done since its last call and the mean validation accuracy.
-    ``make_step`` overrides the fixed choice of the step (for tests and benchmarks).
-    ``snapshots`` are iterations after which the weights are kept; none may lie in the last epoch.
-    ``rest`` is called after each epoch but the last with a function that gives the state of the
-    training; to ``resume`` from one, all other arguments must be the same, and then so is what
-    comes out.
-    Raises `UserError` if the training split holds less than one batch, or for such a snapshot.
+    ``seeds`` may repeat: replicas of one seed see the same batches. ``make_step`` overrides the
+    fixed choice of the step (for tests and benchmarks).
+    Raises `UserError` if the training split holds less than one batch, or for a snapshot that
+    cannot be kept.
 
     >>> outcome = training.train(network, digits, weights, masks, [0, 1], one_epoch)
     >>> outcome.early_test.shape, bool((outcome.early_test > 0.1).all())  # better than chance
@@ -129,6 +139,7 @@ def train(
     device = weights[0].device
     epoch_length = iterations_per_epoch(dataset, settings)
     total = epoch_length * settings.epochs
+    snapshots, resume = session.snapshots, session.resume
     check_snapshots(snapshots, total, epoch_length)
     unique = sorted(set(seeds))
     stream = torch.tensor([unique.index(seed) for seed in seeds], device=device)
@@ -172,8 +183,8 @@ def train(
         }
 
     for batches in _chunks(dataset, unique, settings, device, snapshots, done):
-        if rest and done and done % epoch_length == 0:
-            rest(state)
+        if session.rest and done and done % epoch_length == 0:
+            session.rest(state)
         chunk_loss = step.advance(dataset.train.images, dataset.train.labels, batches, stream)
         if done >= total - epoch_length:  # the last epoch
             loss += chunk_loss * (batches.shape[1] / epoch_length)
@@ -190,8 +201,9 @@ def train(
         history.append(accuracy)
         evaluated.append(done)
         # Reading the accuracy makes a GPU wait, so there it is done once an epoch.
-        if progress and (device.type == "cpu" or done - reported >= epoch_length or done == total):
-            progress((done - reported) * len(seeds), accuracy.mean().item())
+        due = device.type == "cpu" or done - reported >= epoch_length or done == total
+        if session.progress and due:
+            session.progress((done - reported) * len(seeds), accuracy.mean().item())
             reported = done
 
     final_test = _share_correct(step, dataset.test)

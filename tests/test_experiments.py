@@ -212,7 +212,8 @@ def test_late_rewinding_is_an_arm() -> None:
     network = networks.build("fc", data.input_shape, some.width)
     initial = networks.initial_weights(network, [0])
     full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
-    dense = training.train(network, data, initial, full, [0], some.settings(), snapshots=[4])
+    kept = training.Session(snapshots=[4])
+    dense = training.train(network, data, initial, full, [0], some.settings(), kept)
     early = training.train(network, data, initial, full, [0], some.settings()).weights
     assert all(torch.equal(*pair) for pair in zip(dense.weights, early, strict=True))
     at = dense.snapshots[4]
@@ -716,7 +717,13 @@ def test_a_mask_is_read_off_where_training_stopped() -> None:
             weights, settings = networks.initial_weights(network, [seed]), some.settings()
             full = [torch.ones_like(weight, dtype=torch.bool) for weight in weights]
             outcome = training.train(
-                network, data, weights, full, [seed], settings, snapshots={at} - {4 * length}
+                network,
+                data,
+                weights,
+                full,
+                [seed],
+                settings,
+                training.Session(snapshots={at} - {4 * length}),
             )
             final = outcome.snapshots.get(at, outcome.weights)
             masked = [

@@ -12,7 +12,7 @@ from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 from dltlib.networks import Network
 from dltlib.settings import PRECISIONS
-from dltlib.training import Settings
+from dltlib.training import Session, Settings
 
 STEPS = {"kernel": training.kernel_step, "torch": training.TorchStep}
 
@@ -249,7 +249,7 @@ def test_early_stopping_is_that_of_a_plain_loop(step: str) -> None:
         masks,
         seeds,
         settings,
-        progress=lambda done, accuracy: reports.append((done, accuracy)),
+        Session(lambda done, accuracy: reports.append((done, accuracy))),
         make_step=STEPS[step],
     )
     # 300 images give 7 full batches an epoch, 21 iterations in all.
@@ -350,7 +350,7 @@ def test_a_training_goes_on_from_where_it_rested(name: str, step: str) -> None:
     def run(**options: object) -> training.Outcome:
         return training.train(
             network, data, frozen_somewhere(weights, masks), masks, [0, 1], settings,
-            make_step=STEPS[step], snapshots=(2, 7), **options,
+            Session(snapshots=(2, 7), **options), STEPS[step],
         )  # fmt: skip
 
     whole = run(rest=rest)

@@ -177,8 +177,8 @@ def criteria_2(network: str) -> Iterator[Comparison]:
     "criteria",
 )
 def criteria_3(network: str) -> Iterator[Comparison]:
-    """Mean over densities from 1 to 85 %. Which side is the good one is no part of the claim: it is the one
-    with the higher mean."""
+    """Mean over densities from 1 to 85 %. Which side is the good one is no part of the claim: it is
+    the one with the higher mean."""
     for pair in PAIRS:
         sides = {name: _criterion(name) for name in pair}
         named = " and ".join(pair)
@@ -192,7 +192,8 @@ def criteria_3(network: str) -> Iterator[Comparison]:
     "criteria",
 )
 def criteria_4(network: str) -> Iterator[Comparison]:
-    """Mean over densities from 1 to 85 %; small_final must lie below the lowest of the other eight."""
+    """Mean over densities from 1 to 85 %; small_final must lie below the lowest of the other
+    eight."""
     for name in WORKING:
         yield Comparison(f"{name} − random", _criterion(name), _criterion("random"))
     yield Comparison(

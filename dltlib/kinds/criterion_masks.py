@@ -125,11 +125,15 @@ def run(shard: Shard) -> Iterator[None]:
         found: list[rows.Row] = []
         if round_ == 0:
             ends = _stopping_iterations(shard, seeds, dense, full, stops, last)
-            outcome = training.train(
-                network, shard.dataset, dense, full, seeds, plan.settings(), shard.in_round(0),
+            session = training.Session(
+                progress=shard.in_round(0),
                 snapshots={at for of_seeds in ends.values() for at in of_seeds} - {last},
-                rest=checkpoint.rest, resume=checkpoint.training(),
-            )  # fmt: skip
+                rest=checkpoint.rest,
+                resume=checkpoint.training(),
+            )
+            outcome = training.train(
+                network, shard.dataset, dense, full, seeds, plan.settings(), session
+            )
             final = {stop: _weights_at(outcome, ends[stop]) for stop in stops}
             found += rows.trained([Replica("trained", seed) for seed in seeds], 0, full, outcome)
         for (source, stop), replicas in sorted(made_from.items()):
@@ -168,7 +172,9 @@ def _stopping_iterations(
         looks = training.train(
             shard.network, shard.dataset, dense, full, seeds,
             dataclasses.replace(shard.plan.settings(), epochs=1, evaluate_every=1),
-            lambda done, mean: shard.progress(done * _cost_of_a_look(shard.plan), mean, 0),
+            training.Session(
+                lambda done, mean: shard.progress(done * _cost_of_a_look(shard.plan), mean, 0)
+            ),
         ).history  # fmt: skip
         for stop, accuracy in wanted.items():
             for index, reached in enumerate((looks >= accuracy).T):

@@ -1,5 +1,6 @@
 """Tickets: train, score, prune, act, train again (sections 1 to 4 of the paper)."""
 
+import dataclasses
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -141,12 +142,13 @@ def run(shard: Shard) -> Iterator[None]:
 
     under_way = checkpoint.training()
     for round_ in range(checkpoint.round + 1, plan.rounds + 1):
+        session = training.Session(shard.in_round(round_), rest=checkpoint.rest, resume=under_way)
         if round_ == 0:
             full = [torch.ones_like(weight, dtype=torch.bool) for weight in dense]
+            session = dataclasses.replace(session, snapshots=iterations)
             outcome = training.train(
-                network, shard.dataset, dense, full, unique, plan.settings(), shard.in_round(0),
-                snapshots=iterations, rest=checkpoint.rest, resume=under_way,
-            )  # fmt: skip
+                network, shard.dataset, dense, full, unique, plan.settings(), session
+            )
             snapshots = {
                 at: [weight[network_of] for weight in weights]
                 for at, weights in outcome.snapshots.items()
@@ -171,9 +173,8 @@ def run(shard: Shard) -> Iterator[None]:
             start = start_weights(arms, past, masks)
             facts = _pruning_facts(past, masks)
             outcome = training.train(
-                network, shard.dataset, start, masks, seeds, plan.settings(),
-                shard.in_round(round_), rest=checkpoint.rest, resume=under_way,
-            )  # fmt: skip
+                network, shard.dataset, start, masks, seeds, plan.settings(), session
+            )
             final, snapshots = outcome.weights, dict(past.snapshots)
             found = rows.trained(shard.replicas, round_, masks, outcome)
             keepsakes = {}
