@@ -1,5 +1,7 @@
 """Convolutions: a strip of 16 columns at a time, of four positions one below the other."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dltlib.kernel.intrinsics import (
@@ -13,7 +15,7 @@ from dltlib.kernel.intrinsics import (
     unpool,
 )
 from dltlib.kernel.layout import Lists, Net, Space
-from dltlib.kernel.rows import EVERYTHING, accumulate_units
+from dltlib.kernel.rows import EVERYTHING, Block, Gate, Inputs, Rows, accumulate_units
 
 # Positions whose gradients are folded at once, in whole rows of the image: as many as make the
 # folding cheap, while the rows of some channels stay in the nearest cache.
@@ -22,30 +24,37 @@ BAND = 64
 ACROSS = 16
 
 
+class Walk(NamedTuple):
+    """What of a layer is walked, forwards or back."""
+
+    runs: np.ndarray  # [trained or frozen, 2]: see `LAYER`
+    units: int
+    whole: bool
+
+
 @compiled
 def _walk(
-    lists: Lists, runs: np.ndarray, units: int, whole: bool, planes: np.ndarray, top: int,
-    source: np.ndarray, origin: int, target: np.ndarray, at: int, gate: np.ndarray, gate_at: int,
-) -> None:  # fmt: skip
+    lists: Lists, walk: Walk, planes: np.ndarray, top: int, inputs: Inputs, rows: Rows, gate: Gate
+) -> None:
     """Convolve four image rows from ``top`` on: every output channel, four positions at a time.
 
-    ``origin`` is where the first position's first tap is, ``at`` where its first output is.
-    Below the image's last row it leaves what has to be cleared, unless a gate is closed there.
+    Inputs and rows are those of the image's first position. Below the image's last row it leaves
+    what has to be cleared, unless a gate is closed there.
     """
-    lanes = strip_lanes(target)
+    lanes = strip_lanes(rows.values)
     for left in range(0, planes.width, ACROSS):
         right = min(left + ACROSS, planes.width)
-        for kind in range(2):
-            first, blocks = runs[kind, 0], runs[kind, 1]
-            for block in range(blocks):
-                ends = block == blocks - 1 and (kind == 1 or runs[1, 1] == 0) and gate_at >= 0
+        for frozen in range(2):
+            first, blocks = walk.runs[frozen, 0], walk.runs[frozen, 1]
+            last = frozen == 1 or walk.runs[1, 1] == 0
+            for number in range(blocks):
+                block = Block(
+                    first + number * walk.units, walk.units, walk.whole, frozen + number == 0,
+                    last and number == blocks - 1,
+                )  # fmt: skip
                 for x in range(left, right):
                     here = top * planes.row + x * lanes
-                    accumulate_units(
-                        lists, first + block * units, units, whole, EVERYTHING, target, at + here,
-                        planes.plane, planes.row, source, origin + here, kind + block == 0, gate,
-                        gate_at + here if ends else np.int64(-1),
-                    )  # fmt: skip
+                    accumulate_units(lists, block, inputs, rows, gate, here)
 
 
 @compiled
@@ -63,23 +72,22 @@ def forward(net: Net, space: Space, index: int, strip: int) -> None:
     """A layer's output from its input, pooled where that is due, and rectified."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
-    source = below.activity + strip * below.stride
-    # From a strip's beginning to the first pixel.
-    inside = below.plane + below.row + strip_lanes(space.activity)
-    for top in range(0, below.height, STRIPS):
-        if layer.pooled:
-            _walk(
-                net.forward, layer.forward, layer.units, layer.whole, below, top, space.activity,
-                source, space.errors, layer.unpooled + inside, space.errors, np.int64(-1),
-            )  # fmt: skip
+    lanes = strip_lanes(space.activity)
+    inside = below.plane + below.row + lanes  # from a strip's beginning to the first pixel
+    walk = Walk(layer.forward, layer.units, layer.whole)
+    inputs = Inputs(space.activity, below.activity + strip * below.stride, EVERYTHING)
+    if layer.pooled:
+        rows = Rows(space.errors, layer.unpooled + inside, below.plane, below.row)
+        gate = Gate(space.errors, np.int64(-1))  # what is pooled is rectified
+        for top in range(0, below.height, STRIPS):
+            _walk(net.forward, walk, below, top, inputs, rows, gate)
             _pool(net, space, index, strip, top // 2, min(top + STRIPS, below.height) // 2)
-        else:
-            target = above.activity + strip * above.stride + inside
-            _walk(
-                net.forward, layer.forward, layer.units, layer.whole, below, top, space.activity,
-                source, space.activity, target, space.activity, target,
-            )  # fmt: skip
-    if not layer.pooled:
+    else:
+        target = above.activity + strip * above.stride + inside
+        rows = Rows(space.activity, target, below.plane, below.row)
+        gate = Gate(space.activity, target)
+        for top in range(0, below.height, STRIPS):
+            _walk(net.forward, walk, below, top, inputs, rows, gate)
         _clear_below(space.activity, target, layer.units, above, above.height)
 
 
@@ -183,12 +191,12 @@ def backward(net: Net, space: Space, strip: int) -> None:
         if index == 0:
             break
         inside = below.plane + below.row + lanes
-        gate = below.activity + strip * below.stride + inside
+        walk = Walk(layer.backward, below.features, layer.whole)
+        inputs = Inputs(space.errors, errors, EVERYTHING)
+        rows = Rows(space.errors, below.errors + inside, below.plane, below.row)
+        gate = Gate(space.activity, below.activity + strip * below.stride + inside)
         for top in range(0, below.height, STRIPS):
-            _walk(
-                net.backward, layer.backward, below.features, layer.whole, below, top,
-                space.errors, errors, space.errors, below.errors + inside, space.activity, gate,
-            )  # fmt: skip
+            _walk(net.backward, walk, below, top, inputs, rows, gate)
 
 
 @compiled

@@ -5,7 +5,7 @@ import numpy as np
 from dltlib.kernel.intrinsics import compiled, correlate_columns, strip_lanes
 from dltlib.kernel.layout import Net, Space
 from dltlib.kernel.learning import adam
-from dltlib.kernel.rows import EVERYTHING, accumulate_units, lit_end
+from dltlib.kernel.rows import EVERYTHING, Block, Gate, Inputs, Rows, accumulate_units, lit_end
 
 PENDING = 1024  # gradients collected before Adam takes them
 
@@ -21,19 +21,21 @@ def forward(net: Net, space: Space, index: int, tile: int) -> None:
     """A layer's output from its input; rectified, save at the last layer."""
     layer = net.layers[index]
     below, above = net.planes[layer.below], net.planes[layer.below + 1]
+    strip = strip_lanes(space.activity)
     source = below.activity + tile * below.stride
     target = above.activity + tile * above.stride + above.plane
-    darkness = _darkness(net, space, index, tile)
-    for kind in range(2):
-        first, blocks = layer.forward[kind, 0], layer.forward[kind, 1]
-        ends = kind == 1 or layer.forward[1, 1] == 0  # the last list there is
-        for block in range(blocks):
-            rectify = ends and block == blocks - 1 and index < net.layers.size - 1
-            accumulate_units(
-                net.forward, first + block * layer.units, layer.units, layer.whole, darkness,
-                space.activity, target, above.plane, strip_lanes(space.activity), space.activity,
-                source, kind + block == 0, space.activity, target if rectify else np.int64(-1),
+    inputs = Inputs(space.activity, source, _darkness(net, space, index, tile))
+    rows = Rows(space.activity, target, above.plane, strip)
+    gate = Gate(space.activity, target if index < net.layers.size - 1 else np.int64(-1))
+    for frozen in range(2):
+        first, blocks = layer.forward[frozen, 0], layer.forward[frozen, 1]
+        last = frozen == 1 or layer.forward[1, 1] == 0  # of the lists that there are
+        for number in range(blocks):
+            block = Block(
+                first + number * layer.units, layer.units, layer.whole, frozen + number == 0,
+                last and number == blocks - 1,
             )  # fmt: skip
+            accumulate_units(net.forward, block, inputs, rows, gate, np.int64(0))
 
 
 @compiled
@@ -41,18 +43,18 @@ def backward(net: Net, space: Space, index: int, tile: int) -> None:
     """Errors of a layer's input from those of its output."""
     layer = net.layers[index]
     below, above = net.planes[layer.below], net.planes[layer.below + 1]
-    target = below.errors + tile * below.stride + below.plane
-    gate = below.activity + tile * below.stride + below.plane
+    strip = strip_lanes(space.errors)
     source = above.errors + tile * above.stride + above.plane
-    for kind in range(2):
-        first, blocks = layer.backward[kind, 0], layer.backward[kind, 1]
-        ends = kind == 1 or layer.backward[1, 1] == 0
+    target = below.errors + tile * below.stride + below.plane
+    inputs = Inputs(space.errors, source, EVERYTHING)
+    rows = Rows(space.errors, target, below.plane, strip)
+    gate = Gate(space.activity, below.activity + tile * below.stride + below.plane)
+    for frozen in range(2):
+        first, blocks = layer.backward[frozen, 0], layer.backward[frozen, 1]
         if blocks:
-            accumulate_units(
-                net.backward, first, below.features, layer.whole, EVERYTHING, space.errors, target,
-                below.plane, strip_lanes(space.errors), space.errors, source, kind == 0,
-                space.activity, gate if ends else np.int64(-1),
-            )  # fmt: skip
+            last = frozen == 1 or layer.backward[1, 1] == 0
+            block = Block(first, below.features, layer.whole, frozen == 0, last)
+            accumulate_units(net.backward, block, inputs, rows, gate, np.int64(0))
 
 
 @compiled

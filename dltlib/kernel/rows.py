@@ -1,5 +1,7 @@
 """One row of every unit of a layer: what forward and backward passes of all layers consist of."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dltlib.kernel.intrinsics import TOGETHER, accumulate, accumulate_together, compiled
@@ -16,37 +18,71 @@ def lit_end(lists: Lists, start: int, stop: int, darkness: int) -> int:
     return stop
 
 
+class Rows(NamedTuple):
+    """Where the units' rows lie that are accumulated."""
+
+    values: np.ndarray
+    at: int  # the first unit's
+    pitch: int  # from one unit's row to the next
+    apart: int  # from one strip of a row to the next
+
+
+class Inputs(NamedTuple):
+    """Where the rows lie that offsets point to."""
+
+    values: np.ndarray
+    origin: int  # of the offsets
+    lit: int  # those at offsets beyond it are dark, and passed over
+
+
+class Gate(NamedTuple):
+    """Numbers, one for each of the units' rows, of which only positive ones let through."""
+
+    values: np.ndarray
+    at: int  # below zero: everything passes
+
+
+class Block(NamedTuple):
+    """Some inputs' weights, of all units."""
+
+    run: int  # the first unit's, among the pointers
+    units: int
+    whole: bool  # all weights are there, so that units share what they read
+    begins: bool  # rows begin at zero
+    ends: bool  # the gate closes behind it
+
+
 @compiled
 def accumulate_units(
-    lists: Lists, first: int, units: int, whole: bool, darkness: int, target: np.ndarray, at: int,
-    pitch: int, apart: int, source: np.ndarray, origin: int, fresh: bool, gate: np.ndarray,
-    gate_at: int,
-) -> None:  # fmt: skip
-    """Rows of all units, ``pitch`` apart, from one block's runs, of which ``first`` is the first.
+    lists: Lists, block: Block, inputs: Inputs, rows: Rows, gate: Gate, here: int
+) -> None:
+    """Add what a block's weights give to every unit's row, everything shifted by ``here``.
 
-    ``apart`` is from one strip of a row to the next.
-
-    Where the layer is ``whole``, all units read the same inputs, so that some can share each load
+    Where the layer is whole, all units read the same inputs, so that some can share each load
     of them; every number is still the same sum in the same order.
     """
+    origin, at = inputs.origin + here, rows.at + here
+    closes = block.ends and gate.at >= 0
+    gate_at = gate.at + here if closes else np.int64(-1)
     done = 0
-    if whole:
-        run = lists.pointers[first]
-        length = lists.pointers[first + 1] - run
-        count = lit_end(lists, run, run + length, darkness) - run
-        while done + TOGETHER <= units:
-            row = done * pitch
+    if block.whole:
+        run = lists.pointers[block.run]
+        length = lists.pointers[block.run + 1] - run
+        count = lit_end(lists, run, run + length, inputs.lit) - run
+        while done + TOGETHER <= block.units:
+            row = done * rows.pitch
             accumulate_together(
-                target, at + row, pitch, apart, source, origin, lists.offsets, run, lists.values,
-                run + done * length, length, count, fresh, gate,
-                gate_at + row if gate_at >= 0 else gate_at,
+                rows.values, at + row, rows.pitch, rows.apart, inputs.values, origin,
+                lists.offsets, run, lists.values, run + done * length, length, count,
+                block.begins, gate.values, gate_at + row if closes else gate_at,
             )  # fmt: skip
             done += TOGETHER
-    for unit in range(done, units):
-        start = lists.pointers[first + unit]
-        count = lit_end(lists, start, lists.pointers[first + unit + 1], darkness) - start
-        row = unit * pitch
+    for unit in range(done, block.units):
+        start = lists.pointers[block.run + unit]
+        count = lit_end(lists, start, lists.pointers[block.run + unit + 1], inputs.lit) - start
+        row = unit * rows.pitch
         accumulate(
-            target, at + row, pitch, apart, source, origin, lists.offsets, start, lists.values,
-            start, np.int64(0), count, fresh, gate, gate_at + row if gate_at >= 0 else gate_at,
+            rows.values, at + row, rows.pitch, rows.apart, inputs.values, origin, lists.offsets,
+            start, lists.values, start, np.int64(0), count, block.begins, gate.values,
+            gate_at + row if closes else gate_at,
         )  # fmt: skip
