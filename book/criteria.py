@@ -78,7 +78,7 @@ def lead_over_random(name):
     return claims.interval(measure - claims.ticket("criteria", "random/rewind/zero")(looked))
 
 
-leads = {name: lead_over_random(name) for name in catalogue.CRITERIA if name != "random"}
+leads = {name: lead_over_random(name) for name in catalogue.PAPER_CRITERIA if name != "random"}
 better = sorted((name for name in leads if leads[name].low > 0), key=lambda name: -leads[name].mean)
 worse = sorted((name for name in leads if leads[name].high < 0), key=lambda name: leads[name].mean)
 unclear = [name for name in leads if name not in better + worse]

@@ -66,7 +66,7 @@ BYTES_PER_WEIGHT = 24  # Adam reads and writes a weight and its two moments, fou
 
 
 @dataclass(frozen=True)
-class Size:
+class Effort:
     """How thorough a benchmark is."""
 
     repetitions: int = 11
@@ -86,8 +86,8 @@ class Size:
     slice_images: int | None = None
 
 
-FULL = Size()
-QUICK = Size(
+FULL = Effort()
+QUICK = Effort(
     repetitions=2,
     seconds=0.002,
     images=2_000,
@@ -337,7 +337,7 @@ def _describe(
     }
 
 
-def peak_cases(size: Size) -> list[Case]:
+def peak_cases(size: Effort) -> list[Case]:
     """What the machine can do: a product of large matrices, a copy and a triad of large arrays."""
     a, b, product = (torch.rand(size.peak_side, size.peak_side) for _ in range(3))
     x, y, z = (torch.rand(size.peak_floats) for _ in range(3))
@@ -361,7 +361,7 @@ def peak_cases(size: Size) -> list[Case]:
     ]
 
 
-def fc_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+def fc_cases(dataset: Dataset, settings: Settings, size: Effort) -> list[Case]:
     """FC at the densities asked for: two seeds of nine arms, against the plain loop."""
     network = networks.build("fc", dataset.input_shape)
     images = dataset.train.images.float().div(255)
@@ -394,7 +394,7 @@ def fc_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
     return cases
 
 
-def replica_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+def replica_cases(dataset: Dataset, settings: Settings, size: Effort) -> list[Case]:
     """How cost grows with the number of replicas, dense and in round 7 (or the last there is)."""
     network = networks.build("fc", dataset.input_shape)
     rounds = (0, 7 if 7 in size.rounds else size.rounds[-1])
@@ -412,7 +412,7 @@ def replica_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case
     return cases
 
 
-def width_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
+def width_cases(dataset: Dataset, settings: Settings, size: Effort) -> list[Case]:
     """How cost grows with the width of the hidden layers, dense and in round 10."""
     images = dataset.train.images.float().div(255)
     cases = []
@@ -432,7 +432,7 @@ def width_cases(dataset: Dataset, settings: Settings, size: Size) -> list[Case]:
     return cases
 
 
-def conv_cases(name: str, width: float, dataset: Dataset, size: Size) -> list[Case]:
+def conv_cases(name: str, width: float, dataset: Dataset, size: Effort) -> list[Case]:
     """A convolutional network by density: a replica for each thread, against the plain loop."""
     network = networks.build(name, dataset.input_shape, width)
     settings = Settings(epochs=1, learning_rate=2e-4)
@@ -505,7 +505,7 @@ def learned_mask_cases(dataset: Dataset) -> list[Case]:
     ]
 
 
-def gpu_cases(dataset: Dataset, colours: Dataset, settings: Settings, size: Size) -> list[Case]:
+def gpu_cases(dataset: Dataset, colours: Dataset, settings: Settings, size: Effort) -> list[Case]:
     """The same on a GPU: FC, and Conv2 and Conv6 in bf16, each beside the eager loop."""
     device = torch.device("cuda")
     fc = networks.build("fc", dataset.input_shape)
@@ -543,7 +543,7 @@ def gpu_cases(dataset: Dataset, colours: Dataset, settings: Settings, size: Size
     return cases
 
 
-def measure_slice(dataset: Dataset, size: Size, directory: Path) -> dict[str, Any]:
+def measure_slice(dataset: Dataset, size: Effort, directory: Path) -> dict[str, Any]:
     """One seed and one epoch of every arm of criteria, signs and zeros: all rounds, all work.
 
     Run as any experiment is, with looks at the validation split, masks, checkpoints and tests.
@@ -617,7 +617,7 @@ def _arrays(value: Any) -> Iterator[Tensor | np.ndarray]:
             yield from _arrays(item)
 
 
-def load_images(size: Size, name: str = "mnist") -> tuple[Dataset, str]:
+def load_images(size: Effort, name: str = "mnist") -> tuple[Dataset, str]:
     """The data set where it is at hand, else random images as large and dark; and which it is."""
     if size == FULL:
         try:
@@ -652,7 +652,7 @@ def _random_split(count: int, shape: tuple[int, ...], chance: Tensor) -> Split:
 # --- the whole benchmark, its record ----------------------------------------------------------
 
 
-def run(size: Size = FULL, report: Callable[[str], None] = print) -> Path:
+def run(size: Effort = FULL, report: Callable[[str], None] = print) -> Path:
     """Measure everything and write the record; returns its path.
 
     The full benchmark's goes to `paths.records()`, any other's to `paths.runs()`.

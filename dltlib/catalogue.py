@@ -99,7 +99,7 @@ for _dataset in (
 # --- criteria, actions and masks, by name -------------------------------------------------------
 
 # The nine criteria of the paper's figures, in its order; `criteria.CRITERIA` holds more.
-CRITERIA = (
+PAPER_CRITERIA = (
     "large_final",
     "small_final",
     "random",
@@ -110,7 +110,7 @@ CRITERIA = (
     "magnitude_increase",
     "movement",
 )
-MASK1_ACTIONS = (
+PAPER_MASK1_ACTIONS = (
     "rewind",
     "reinit",
     "reshuffle",
@@ -119,7 +119,7 @@ MASK1_ACTIONS = (
     "signed_reshuffle",
     "signed_constant",
 )
-MASK0_ACTIONS = ("zero", "freeze_init", "variant_1", "variant_2", "move_to_zero")
+PAPER_MASK0_ACTIONS = ("zero", "freeze_init", "variant_1", "variant_2", "move_to_zero")
 # The criteria whose masks are laid over untrained weights (section 5).
 MASK_SOURCES = (
     "large_final",
@@ -182,19 +182,19 @@ for _experiment in (
         "criteria",
         "nine mask criteria (section 2)",
         "tickets",
-        tuple(f"{name}/rewind/zero" for name in CRITERIA),
+        tuple(f"{name}/rewind/zero" for name in PAPER_CRITERIA),
     ),
     Experiment(
         "signs",
         "seven mask-1 actions (section 3)",
         "tickets",
-        tuple(f"large_final/{name}/zero" for name in MASK1_ACTIONS),
+        tuple(f"large_final/{name}/zero" for name in PAPER_MASK1_ACTIONS),
     ),
     Experiment(
         "zeros",
         "five mask-0 actions (section 4)",
         "tickets",
-        tuple(f"large_final/rewind/{name}" for name in MASK0_ACTIONS),
+        tuple(f"large_final/rewind/{name}" for name in PAPER_MASK0_ACTIONS),
     ),
     Experiment(
         "supermasks",

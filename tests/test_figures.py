@@ -62,7 +62,7 @@ def test_every_arm_of_every_experiment_has_a_colour_of_its_own() -> None:
 def test_the_standard_ticket_has_one_colour_and_opposites_share_theirs() -> None:
     assert figures.style("large_final/rewind/zero") == figures.style("large_final")
     assert figures.style("movement/rewind/zero") == figures.style("movement/initial/plain")
-    for name in catalogue.CRITERIA:
+    for name in catalogue.PAPER_CRITERIA:
         opposite = criteria.CRITERIA.find(name).opposite
         if opposite:
             assert figures.style(name).color == figures.style(opposite).color
@@ -207,7 +207,7 @@ def test_accuracy_curves_draw_the_numbers_of_curves(table: pd.DataFrame) -> None
 # --- regions of the (w_i, w_f) plane ----------------------------------------------------------
 
 REGIONS = [
-    *(name for name in catalogue.CRITERIA if name != "random"),
+    *(name for name in catalogue.PAPER_CRITERIA if name != "random"),
     "large_final_same_sign",
     "large_final_diff_sign",
 ]
@@ -254,7 +254,7 @@ def test_what_is_no_function_of_the_weights_has_no_region(name: str) -> None:
 def test_regions_are_shaded_where_the_margin_says() -> None:
     initial, final = (values.numpy() for values in weights())
     figure = figures.criterion_regions(initial, final, 0.2, points=300)
-    assert [ax.get_title() for ax in figure.axes] == list(catalogue.CRITERIA)
+    assert [ax.get_title() for ax in figure.axes] == list(catalogue.PAPER_CRITERIA)
     for ax in figure.axes:
         pruned, kept = ax.collections[-2:]
         assert len(pruned.get_offsets()) + len(kept.get_offsets()) == 300

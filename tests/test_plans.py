@@ -50,7 +50,9 @@ def test_learned_masks_are_section_5_to_the_letter() -> None:
 
 
 def test_experiments_name_the_papers_arms() -> None:
-    assert plan("criteria").arms == tuple(f"{name}/rewind/zero" for name in catalogue.CRITERIA)
+    assert plan("criteria").arms == tuple(
+        f"{name}/rewind/zero" for name in catalogue.PAPER_CRITERIA
+    )
     assert plan("signs").arms == tuple(
         f"large_final/{action}/zero" for action in actions.MASK1_ACTIONS
     )

@@ -82,7 +82,7 @@ def criterion_regions(
     initial: np.ndarray,
     final: np.ndarray,
     keep_fraction: float,
-    names: Sequence[str] = catalogue.CRITERIA,
+    names: Sequence[str] = catalogue.PAPER_CRITERIA,
     columns: int = 3,
     points: int = 1_000,
 ) -> Figure:

@@ -93,7 +93,7 @@ def flatten(
     lanes = STRIP_BYTES // dtype.itemsize
     layers = shape.layers.copy()
     forward, backward = _Pile(), _Pile()
-    for kind in range(2):
+    for frozen in range(2):
         base = 0
         for index, (weight, bias, mask) in enumerate(zip(weights, biases, trained, strict=True)):
             convolution = weight.ndim == 4
@@ -101,13 +101,13 @@ def flatten(
             below = shape.planes[layers["below"][index]]
             numbers = np.arange(base, base + weight.size, dtype=np.int32).reshape(weight.shape)
             base += weight.size
-            selected = mask if kind == 0 else ~mask & (weight != 0)
+            selected = mask if frozen == 0 else ~mask & (weight != 0)
             layers["whole"][index] = mask.all()
 
             # The bias is the weight of a feature that is always one, and comes first.
             inputs = order if index == 0 and not convolution else slice(None)
             present = np.concatenate(
-                [np.full((1, len(bias)), kind == 0), _forward(selected)[inputs]]
+                [np.full((1, len(bias)), frozen == 0), _forward(selected)[inputs]]
             )
             names = np.concatenate(
                 [np.arange(base, base + len(bias), dtype=np.int32)[None], _forward(numbers)[inputs]]
@@ -117,19 +117,19 @@ def flatten(
             offsets = below["plane"] + _offsets(weight.shape, below["features"], below, lanes)
             offsets = np.append(one, offsets)
             blocks = _blocks(present, cached)
-            layers["forward"][index, kind] = forward.add(present, names, offsets, blocks)
+            layers["forward"][index, frozen] = forward.add(present, names, offsets, blocks)
             if index == 0:
                 continue
             present = _backward(selected)
             above = below if convolution else shape.planes[layers["below"][index] + 1]
             offsets = _offsets(weight.shape, layers["units"][index], above, lanes)
             blocks = _blocks(present, cached) if convolution else int(present.any())
-            if kind == 0:
+            if frozen == 0:
                 blocks = max(1, blocks)
-            layers["backward"][index, kind] = backward.add(
+            layers["backward"][index, frozen] = backward.add(
                 present, _backward(numbers), offsets, blocks
             )
-        if kind == 0:
+        if frozen == 0:
             count, back_count = forward.count, backward.count
 
     numbers = np.concatenate(forward.numbers)
