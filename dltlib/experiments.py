@@ -111,7 +111,8 @@ def in_memory(of: Plan, device: torch.device, progress: Progress = unheard) -> C
 def size(of: Plan) -> Size:
     """Count what a plan asks for, without data or a network.
 
-    Raises `UserError` with the count for what no machine finishes.
+    Raises `UserError` with the count for what no machine finishes, and for shares of weights that
+    come to nothing.
     """
     facts = catalogue.DATASETS[of.dataset]
     images = of.train_images or facts.train
@@ -139,6 +140,11 @@ def size(of: Plan) -> Size:
             raise UserError(
                 f"this plan asks for {_about(number)} {what}, and no machine finishes more than "
                 f"{_about(most)}: choose fewer arms, seeds, rounds or epochs"
+            )
+    for role in ("conv", "dense", "output"):
+        if of.keep_fraction(role, of.rounds) == 0:
+            raise UserError(
+                f"keep_{role} {of.keep_rate(role)} leaves nothing after {of.rounds} rounds"
             )
     return counted
 

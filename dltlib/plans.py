@@ -74,10 +74,6 @@ class Plan:
             keep = self.keep_rate(role)
             if not 0 < keep <= 1:
                 raise UserError(f"keep_{role} must lie in (0, 1], not {keep}")
-            if self.rounds and keep**self.rounds == 0:
-                raise UserError(
-                    f"keep_{role} {keep} leaves nothing at all after {self.rounds} rounds"
-                )
         if not self.arms:
             known = catalogue.EXPERIMENTS[self.experiment].arms
             raise UserError(f"no arms: choose some of {', '.join(known)}")

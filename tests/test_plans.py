@@ -118,10 +118,14 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
         ("supermasks", "random/two", "values are one of initial, constant"),
         ("supermasks", "random/initial/large", "scaling one of plain, rescaled"),
         ("supermasks", "random/initial/plain/x", "'x' is no place to stop a training: write epoch"),
-        ("supermasks", "random/initial/plain/end/x", "is source/values/scaling/stop, not"),
+        (
+            "supermasks",
+            "random/initial/plain/end/x",
+            "is source/values/scaling[/epoch=NUMBER or /accuracy=SHARE], not",
+        ),
         ("learned_supermasks", "learned/initial/plain/x", "'x' is no rate of learning: write rate"),
         ("learned_supermasks", "learned/initial/plain/rate=-1", "'rate=-1' is no rate of learning"),
-        ("learned_supermasks", "learned/initial/plain/rate=1/x", "source/values/scaling/rate=NUM"),
+        ("learned_supermasks", "learned/initial/plain/rate=1/x", "source/values/scaling[/rate=NUM"),
         ("learned_supermasks", "random", "the source one of learned, learned_identity, not"),
     ],
 )
