@@ -94,8 +94,8 @@ def _mostly_shrinking(evidence: claims.Evidence) -> str:
     early = int((first > evidence.limits.mostly).sum())
     count = ["none", "one", "two", "three", "all"]
     return (
-        "More than half of what is pruned was on its way there with "
-        f"{count[mostly]} of the four, in the first round alone with {count[early]} "
+        f"Of the four criteria that work, {count[mostly]} {'prunes' if mostly < 2 else 'prune'} "
+        f"mostly such weights, in the first round alone {count[early]} "
         f"({_title(NETWORK)}, {_length(evidence.records['criteria', NETWORK])})."
     )
 
@@ -175,8 +175,8 @@ QUESTIONS = (
             },
             "zeros-4": {
                 REPRODUCED: "; and training was moving them there anyway.",
-                NOT_REPRODUCED: "; but against the paper, not all four of the criteria that work "
-                "prune mostly what training was moving there anyway.",
+                NOT_REPRODUCED: "; but, against the paper, not because training was moving them "
+                "there anyway.",
                 UNDECIDED: "; whether training was moving them there anyway is open too.",
             },
         },
@@ -250,9 +250,9 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     for claim, result in results.items():
         said, firmly = question.answers[claim][result.verdict], _how_firmly(result, given)
         if said.endswith("."):  # of two claims, the second ends the sentence
-            answer += said + (f" So {firmly}." if firmly else "")
+            answer += said + (f" That holds {firmly}." if firmly else "")
         else:
-            answer += said + (f" (so {firmly})" if firmly else "")
+            answer += said + (f" ({firmly})" if firmly else "")
         if claim in question.details and result.records:
             with contextlib.suppress(claims.Undecided):
                 answer += f" {question.details[claim](given.evidence(claim))}"
