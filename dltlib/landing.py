@@ -16,17 +16,18 @@ Pictures go into ``_figures`` beside the pages, where `dltlib.page` puts those o
 import contextlib
 import html
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dltlib import claims, elsewhere, experiments, figures, page, paths, records
+from dltlib import catalogue, claims, elsewhere, experiments, figures, page, paths, records
 from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 NETWORK = "fc"
 """Whose records answer: the network on which the paper is clearest."""
-_MARKS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", UNDECIDED: "?"}
+NOT_MEASURED = "not measured"
+_MARKS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", UNDECIDED: "?", NOT_MEASURED: "–"}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _zeros_thumbnail(evidence: claims.Evidence) -> Any:
     shown = table[table["density"] >= evidence.limits.any_pruning[0]]
     arms = {
         "large_final/rewind/zero": "zeroed",
-        "large_final/rewind/freeze_init": "frozen at w_i",
+        "large_final/rewind/freeze_init": "frozen at $w_i$",
     }
     return figures.lead_thumbnail(shown, "large_final/rewind/freeze_init", arms)
 
@@ -81,6 +82,19 @@ def _length(record: Any) -> str:
     """How long a record trains, beside the paper."""
     ours, theirs = record.plan["epochs"], _paper_epochs(record)
     return f"{ours:,} epochs" if ours >= theirs else f"{ours:,} of the paper's {theirs:,} epochs"
+
+
+def _clear_sizes(evidence: claims.Evidence) -> str:
+    """At how many sizes of tickets zeroing is clearly ahead of freezing, and clearly behind."""
+    zero, frozen = (
+        evidence.grid("zeros", f"large_final/rewind/{action}") for action in ("zero", "freeze_init")
+    )
+    leads = [claims.interval(lead) for round_, lead in (zero - frozen).items() if round_ > 0]
+    ahead, behind = sum(low > 0 for _, low, _ in leads), sum(high < 0 for *_, high in leads)
+    return (
+        f"By size it is clearly ahead at {ahead} of {len(leads)}, clearly behind at {behind}, and "
+        "elsewhere not to be told apart."
+    )
 
 
 def _mostly_shrinking(evidence: claims.Evidence) -> str:
@@ -105,6 +119,11 @@ def _learned_for(evidence: claims.Evidence) -> str:
     return f"It was learned for {_length(evidence.records['learned_supermasks', NETWORK])}."
 
 
+_SIZES = "{:.0%} to {:.0%}".format(*claims.THRESHOLDS.any_pruning).replace(
+    "%", "\N{NO-BREAK SPACE}%"
+)
+_MEAN = f"mean over tickets of {_SIZES} of the weights"
+
 QUESTIONS = (
     Question(
         "Which weights have to be kept?",
@@ -123,7 +142,7 @@ QUESTIONS = (
             claims.ticket("criteria", "large_final/rewind/zero"),
             claims.ticket("criteria", "random/rewind/zero"),
         ),
-        "tickets that keep what ends large, over tickets kept by chance",
+        f"tickets that keep what ends large, over tickets kept by chance, {_MEAN}",
         _accuracy_thumbnail(
             "criteria",
             {
@@ -152,7 +171,7 @@ QUESTIONS = (
             claims.ticket("signs", "large_final/signed_constant/zero"),
             claims.ticket("signs", "large_final/reinit/zero"),
         ),
-        "signed constants over values drawn anew",
+        f"signed constants over values drawn anew, {_MEAN}",
         _accuracy_thumbnail(
             "signs",
             {
@@ -169,15 +188,15 @@ QUESTIONS = (
         "zeros",
         {
             "zeros-1": {
-                REPRODUCED: "Zero is better than freezing them where they began",
-                NOT_REPRODUCED: "Zero is no better than freezing them where they began",
-                UNDECIDED: "Whether zero beats freezing them where they began is open",
+                REPRODUCED: "On average zero beats freezing them where they began.",
+                NOT_REPRODUCED: "On average zero is no better than freezing them where they began.",
+                UNDECIDED: "Whether zero beats freezing them where they began is open.",
             },
             "zeros-4": {
-                REPRODUCED: "; and training was moving them there anyway.",
-                NOT_REPRODUCED: "; but, against the paper, not because training was moving them "
-                "there anyway.",
-                UNDECIDED: "; whether training was moving them there anyway is open too.",
+                REPRODUCED: "Training was moving them there anyway.",
+                NOT_REPRODUCED: "The paper\u2019s reason, that training was moving them there "
+                "anyway, does not hold here.",
+                UNDECIDED: "Whether training was moving them there anyway is open.",
             },
         },
         claims.Comparison(
@@ -185,11 +204,11 @@ QUESTIONS = (
             claims.ticket("zeros", "large_final/rewind/zero"),
             claims.ticket("zeros", "large_final/rewind/freeze_init"),
         ),
-        "pruned weights at zero, over pruned weights frozen at their initial values",
+        f"pruned weights at zero, over pruned weights frozen at their initial values, {_MEAN}",
         _zeros_thumbnail,
         "The lead of zeroing over freezing pruned weights at their initial values, in points, "
         "against the share of weights left.",
-        {"zeros-4": _mostly_shrinking},
+        {"zeros-1": _clear_sizes, "zeros-4": _mostly_shrinking},
     ),
     Question(
         "Can choosing replace training?",
@@ -246,16 +265,13 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     results = {claim: given.results[claim, NETWORK] for claim in question.answers}
     evidence = given.evidence(next(iter(question.answers)))
     part = claims.compare(question.headline, evidence)
-    answer = ""
+    said = []
     for claim, result in results.items():
-        said, firmly = question.answers[claim][result.verdict], _how_firmly(result, given)
-        if said.endswith("."):  # of two claims, the second ends the sentence
-            answer += said + (f" That holds {firmly}." if firmly else "")
-        else:
-            answer += said + (f" ({firmly})" if firmly else "")
+        said += [question.answers[claim][result.verdict], _how_firmly(result, given)]
         if claim in question.details and result.records:
             with contextlib.suppress(claims.Undecided):
-                answer += f" {question.details[claim](given.evidence(claim))}"
+                said.append(question.details[claim](given.evidence(claim)))
+    answer = " ".join(filter(None, said))
     try:
         picture = keep(f"landing-{question.chapter}", question.thumbnail(evidence), question.alt)
     except claims.Undecided:
@@ -278,7 +294,7 @@ def _how_firmly(result: claims.Result, given: "Answers") -> str:
     same = sum(one.verdict == result.verdict for one in readings)
     if result.verdict == UNDECIDED or same == len(readings):
         return ""
-    return f"in {same} of {len(readings)} readings of the records"
+    return f"That holds in {same} of {len(readings)} readings of the records."
 
 
 def _large(part: claims.Part) -> str:
@@ -312,13 +328,19 @@ def _verdict(result: claims.Result, given: Answers) -> str:
 
 def _mark(result: claims.Result) -> str:
     """A verdict as a sign that links to the claim."""
-    said = f"{result.claim} on {_title(result.network)}: {result.verdict}"
+    state = _state(result)
+    said = f"{result.claim} on {_title(result.network)}: {state}"
     if result.reason:
         said += f" ({result.reason})"
     return (
-        f'<a class="landing-mark {_kind(result.verdict)}" href="{_explorer(result)}" '
-        f'title="{html.escape(said)}" aria-label="{html.escape(said)}">{_MARKS[result.verdict]}</a>'
+        f'<a class="landing-mark {_kind(state)}" href="{_explorer(result)}" '
+        f'title="{html.escape(said)}" aria-label="{html.escape(said)}">{_MARKS[state]}</a>'
     )
+
+
+def _state(result: claims.Result) -> str:
+    """Its verdict; what no record measures is not even undecided."""
+    return result.verdict if result.measured else NOT_MEASURED
 
 
 def _kind(verdict: str) -> str:
@@ -370,46 +392,62 @@ def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
 
 
 def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
-    """Every claim on every network: counts, and a table of signs that link to the explorer.
+    """Every claim on every network: what was found in a sentence, and a table of signs that link
+    to the explorer.
 
     A sentence counts once: a second registration of a claim is the scorecard's to explain.
     """
-    counts = claims.count(given.results.values())
-    words = "".join(
-        f'<span class="landing-count {_kind(verdict)}">{_MARKS[verdict]} '
-        f"<strong>{number}</strong> {verdict}</span> "
-        for verdict, number in counts.items()
-    )
     sentences = [one for one in claims.CLAIMS.values() if not one.again]
-    sections = [one.section for one in sentences]
-    groups = "".join(
-        f'<th scope="colgroup" colspan="{sections.count(section)}">{section}</th>'
-        for section in dict.fromkeys(sections)
-    )
-    numbers = "".join(
-        f'<th scope="col" title="{html.escape(one.sentence)}">{one.number}</th>'
-        for one in sentences
-    )
+    shown = [given.results[one.name, n] for one in sentences for n in claims.NETWORKS]
+    heads = "".join(f'<th scope="col">{_title(network)}</th>' for network in claims.NETWORKS)
     lines = []
-    for network in dict.fromkeys(network for _, network in given.results):
-        places = [(one.name, network) for one in sentences]
-        marks = [_mark(given.results[place]) if place in given.results else "" for place in places]
-        cells = "".join(f"<td>{mark}</td>" for mark in marks)
-        lines.append(f'<tr><th scope="row">{_title(network)}</th>{cells}</tr>')
-    here = len({network for _, network in given.results} - {claims.ALL_NETWORKS})
+    for one in sentences:
+        marks = [_mark(given.results[one.name, network]) for network in claims.NETWORKS]
+        lines.append(_line(one, one.sentence, "".join(f"<td>{mark}</td>" for mark in marks)))
+        if between := given.results.get((one.name, claims.ALL_NETWORKS)):
+            shown.append(between)
+            cell = f'<td colspan="{len(claims.NETWORKS)}">{_mark(between)}</td>'
+            lines.append(_line(one, "the same between the networks", cell))
+    words = "".join(
+        f'<span class="landing-count {_kind(state)}">{_MARKS[state]} '
+        f"<strong>{sum(_state(result) == state for result in shown)}</strong> {state}</span> "
+        for state in _MARKS
+    )
     return (
-        f"<p>The paper's findings are {len(sentences)} sentences here, each made into "
-        f"comparisons and judged on {here} networks, by thresholds that were fixed before the "
-        f'records were made. So far:</p><p class="landing-counts">{words}</p>'
+        f"<p>{_found(shown)} The paper\u2019s findings are {len(sentences)} sentences here, judged "
+        'by thresholds that were registered before the records (<a href="scorecard.html">with '
+        f'what was changed since</a>).</p><p class="landing-counts">{words}</p>'
         '<div class="table-region" role="region" aria-label="Verdicts by claim and network" '
         'tabindex="0"><table class="landing-tally"><thead>'
-        f"<tr><td></td>{groups}</tr><tr><td></td>{numbers}</tr></thead>"
+        f'<tr><th scope="col">the paper says</th>{heads}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div>{_scales(given)}"
     )
 
 
+def _line(one: claims.Claim, said: str, cells: str) -> str:
+    name = f'<a href="scorecard.html#{one.name}">{one.name}</a>'
+    return f'<tr><th scope="row">{name} {html.escape(said)}</th>{cells}</tr>'
+
+
+def _found(shown: Sequence[claims.Result]) -> str:
+    """What was found, in two sentences."""
+    ours = [result for result in shown if result.network == NETWORK]
+    others = [result for result in shown if result.network != NETWORK]
+    right, wrong = (
+        sum(result.verdict == verdict for result in ours)
+        for verdict in (REPRODUCED, NOT_REPRODUCED)
+    )
+    decided = sum(result.verdict != UNDECIDED for result in others)
+    return (
+        f"On {_title(NETWORK)}, {right} of {len(ours)} of the paper\u2019s sentences are reproduced, "
+        f"{wrong} are not, and {len(ours) - right - wrong} are open. On the convolutional networks, "
+        f"all of them reduced here, {decided} of {len(others)} verdicts are decided."
+    )
+
+
 def _scales(given: Answers) -> str:
-    """What the verdicts rest on: each record's scale beside the paper's, folded."""
+    """What the verdicts rest on: the scale of tickets in a line, and that of each record beside
+    the paper's, folded."""
     names = {name for result in given.results.values() for name in result.records}
     used = [records.read(name, given.shelf.directory) for name in sorted(names)]
     told = [page.beside_the_paper(record) for record in used]
@@ -420,10 +458,18 @@ def _scales(given: Answers) -> str:
         for record in used
     )
     lines = "".join(f"<li>{html.escape(line.replace('`', ''))}</li>" for line in told)
+    tickets = "; ".join(
+        dict.fromkeys(
+            f"{_title(record.plan['network'])} {page.scale(record)}"
+            for record in used
+            if catalogue.EXPERIMENTS[record.plan["experiment"]].kind == "tickets"
+        )
+    )
+    scale = f"<p>Tickets were trained at: {html.escape(tickets)}.</p>" if tickets else ""
     return (
-        f'<details class="fold"><summary>{smaller} of the {len(used)} records behind these '
-        "verdicts are smaller than the paper's: in epochs, width or images. How much smaller"
-        f"</summary><ul>{lines}</ul></details>"
+        f'{scale}<details class="fold"><summary>{smaller} of the {len(used)} records behind these '
+        "verdicts are smaller than the paper\u2019s: every record\u2019s scale</summary>"
+        f"<ul>{lines}</ul></details>"
     )
 
 

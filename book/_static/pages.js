@@ -56,6 +56,17 @@
       region.addEventListener("scroll", () => fade(region), { passive: true });
       observer.observe(region);
     }
+    // Of each kind of menu button the theme's script hears the first, which this theme hides
+    // (pydata-sphinx-theme 0.17 under sphinx-book-theme 1.3). Where there is nothing to open, the
+    // button goes.
+    for (const [kind, opens] of [["primary", "#pst-primary-sidebar"],
+      ["secondary", "#pst-secondary-sidebar"]]) {
+      const [heard, ...seen] = document.querySelectorAll(`.${kind}-toggle`);
+      for (const button of seen) {
+        if (document.querySelector(opens)) button.addEventListener("click", () => heard.click());
+        else button.remove();
+      }
+    }
     // The theme gives some controls another name than the text they show, which those who speak to
     // their browser would not guess.
     for (const control of document.querySelectorAll("summary[aria-label], .search-button-field")) {

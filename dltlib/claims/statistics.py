@@ -77,6 +77,11 @@ class Result:
     preset: str | None
     records: tuple[str, ...]
 
+    @property
+    def measured(self) -> bool:
+        """Whether records give any number for it, be they few seeds'."""
+        return not math.isnan(self.weakest.effect)
+
 
 class Interval(NamedTuple):
     """A mean and the ends of its confidence interval."""

@@ -141,7 +141,7 @@ dlt.start("#dlt-explorer", async (root) => {
       ...(record?.arms ?? []).map((arm) => [arm.name, `${arm.label}, seed by seed`])];
     refill(parts.choice,
       select("Claim", claims, state.claim ?? "", (id) => {
-        forget("network", "preset");
+        forget("network");
         return change(id ? { claim: id } : { experiment: record?.experiment });
       }),
       claim ? null : select("Experiment", experiments, state.experiment, (experiment) => {
