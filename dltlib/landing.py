@@ -439,9 +439,10 @@ def _found(shown: Sequence[claims.Result]) -> str:
     )
     decided = sum(result.verdict != UNDECIDED for result in others)
     return (
-        f"On {_title(NETWORK)}, {right} of {len(ours)} of the paper\u2019s sentences are reproduced, "
-        f"{wrong} are not, and {len(ours) - right - wrong} are open. On the convolutional networks, "
-        f"all of them reduced here, {decided} of {len(others)} verdicts are decided."
+        f"On {_title(NETWORK)}, {right} of {len(ours)} of the paper\u2019s sentences are "
+        f"reproduced, {wrong} are not, and {len(ours) - right - wrong} are open. On the "
+        f"convolutional networks, all of them reduced here, {decided} of {len(others)} verdicts "
+        "are decided."
     )
 
 

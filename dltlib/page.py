@@ -142,9 +142,12 @@ def table(
     """Show `frame` as an HTML table with a caption, which scrolls sideways on a narrow screen.
 
     `caption` is plain text. Floats are rounded to `decimals` digits; missing values are left empty.
+    Raises ValueError for a table without a cell: a page would show its caption alone.
     """
     from IPython.display import display
 
+    if frame.empty:
+        raise ValueError(f"nothing to show in the table {caption!r}")
     body = _table(frame, index, decimals)
     label = html.escape(_one_line(caption), quote=True)
     # A region that can be focused, so that it scrolls by keyboard too; its caption stays in place.

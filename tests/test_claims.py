@@ -575,6 +575,16 @@ def test_networks_of_unlike_scale_are_never_compared(name: str, other: dict) -> 
     assert claims.judge("criteria-1", ALL_TRUE | {pair: reduced}).verdict == REPRODUCED
 
 
+def test_table_2_reads_each_row_from_a_record_of_its_own(tmp_path: Path) -> None:
+    """Whatever the others' scale: nothing is compared."""
+    for experiment, width in (("supermasks", 1.0), ("learned_supermasks", 0.5)):
+        record = ALL_TRUE[experiment, "fc"]
+        plan = record.plan | {"arms": sorted(set(record.table["arm"])), "width": width}
+        name = f"{experiment}-fc-cpu"
+        records.write(tmp_path, name, record.table.to_dict("records"), plan)
+    assert claims.table_2(None, ["fc"], directory=tmp_path)["ours"].notna().all()
+
+
 def test_masks_that_did_not_learn_are_no_gain_between_networks() -> None:
     fails = {"learned/initial/rescaled": 0.11, "learned/constant/rescaled": 0.11}
     known = {}

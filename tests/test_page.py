@@ -137,3 +137,8 @@ def test_a_book_without_a_glossary_is_left_alone() -> None:
     link = nodes.reference("", "arm", refuri="glossary.html#term-arm")
     terms.explain(SimpleNamespace(env=environment), nodes.section("", link), "one")  # type: ignore[arg-type]
     assert "reftitle" not in link
+
+
+def test_a_table_of_nothing_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="nothing to show in the table 'Accuracies'"):
+        page.table(pandas.DataFrame(index=["w_i"]), caption="Accuracies")

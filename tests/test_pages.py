@@ -407,6 +407,38 @@ def test_tables_fit_a_laptop(site: Path, chromium: Any) -> None:
     assert wide == {}
 
 
+@pytest.mark.parametrize("width", [390, 900, 1440])
+def test_menus_open(site: Path, chromium: Any, width: int) -> None:
+    """The buttons that are seen do what they say: the theme's script listens to hidden ones."""
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.goto((site / "book" / "criteria.html").as_uri())
+    page.wait_for_timeout(300)
+    tried = 0
+    for kind in ("primary", "secondary"):
+        for button in page.query_selector_all(f".{kind}-toggle"):
+            if not button.is_visible():
+                continue
+            sidebar = page.locator(f"#pst-{kind}-sidebar")
+            before = sidebar.is_visible()
+            button.click()
+            page.wait_for_timeout(600)
+            opened = page.locator(f"#pst-{kind}-sidebar-modal[open]").count() > 0
+            assert opened or sidebar.is_visible() != before
+            tried += 1
+            page.keyboard.press("Escape")
+            page.wait_for_timeout(300)
+    assert tried
+    page.close()
+
+
+def test_a_link_into_a_fold_opens_it(site: Path, chromium: Any) -> None:
+    page = chromium.new_page()
+    page.goto((site / "book" / "scorecard.html").as_uri() + "#criteria-3")
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.getElementById('criteria-3').closest('details').open")
+    page.close()
+
+
 def test_a_table_that_goes_on_shows_it_and_keeps_its_first_column(
     site: Path, chromium: Any
 ) -> None:

@@ -50,7 +50,18 @@
     region.classList.toggle("goes-on", rest > 2);
   }
 
+  /** A link to what is folded away opens the fold. */
+  function unfold() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    for (let fold = target?.closest("details"); fold; fold = fold.parentElement.closest("details")) {
+      fold.open = true;
+    }
+    if (target?.closest("details")) target.scrollIntoView();
+  }
+  window.addEventListener("hashchange", unfold);
+
   document.addEventListener("DOMContentLoaded", () => {
+    unfold();
     const observer = new ResizeObserver((seen) => seen.forEach((one) => fade(one.target)));
     for (const region of document.querySelectorAll(".table-region")) {
       region.addEventListener("scroll", () => fade(region), { passive: true });

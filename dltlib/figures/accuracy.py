@@ -64,6 +64,11 @@ def lead(table: pd.DataFrame, reference: str, column: str = "test_accuracy") -> 
     return table.assign(lead=difference.to_numpy())
 
 
+def within_shares(known: pd.DataFrame) -> pd.DataFrame:
+    """`curves` of shares, whose bands end where a share does."""
+    return known.assign(low=known["low"].clip(0, 1), high=known["high"].clip(0, 1))
+
+
 def dense_baseline(table: pd.DataFrame, column: str = "test_accuracy") -> claims.Interval:
     """Mean and 95 % interval of the dense network (round 0), which all arms of a seed share."""
     rows = table[table["round"] == 0].drop_duplicates("seed")
@@ -181,8 +186,7 @@ def accuracy_curves(
     ``names`` replaces labels; ``columns`` is the legend's. Student's interval may leave 0 to 100 %,
     where a share cannot be; the band ends there.
     """
-    known = curves(table, arms, column)
-    known[["low", "high"]] = known[["low", "high"]].clip(0, 1)
+    known = within_shares(curves(table, arms, column))
     names = {**labels(list(known["arm"].unique())), **(names or {})}
     panels = 1 if zoom is None else 2
     figure, axes = pyplot.subplots(

@@ -22,6 +22,7 @@ from dltlib.figures.accuracy import (
     finish_panels,
     known_arms,
     lead,
+    within_shares,
 )
 from dltlib.figures.ends import legend_below, name_lines
 from dltlib.figures.styles import (
@@ -244,7 +245,7 @@ def accuracy_panels(
     )
     numbers = []
     for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
-        known = curves(table, arms)
+        known = within_shares(curves(table, arms))
         numbers.append(known.assign(panel=title))
         draw_curves(ax, known, labels(list(known["arm"].unique())))
         draw_dense(ax, dense_baseline(table))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 MOST_IN_LEGEND = 4
 """More lines than these are named where they end: nobody holds five colours in mind."""
-_INK = "#262626"
+_INK, _LEADER = "#262626", "#8c8c8c"
 
 
 def name_lines(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) -> None:
@@ -69,10 +69,9 @@ def label_ends(ax: Axes, size: float = 9.5) -> None:
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
-                "color": line.get_color(),
-                "linewidth": 1.2,
                 # Across the panel, from a line that ends inside it, it must not pass for the line.
-                "linestyle": "-" if x > 0.95 else ":",
+                "color": line.get_color() if x > 0.95 else _LEADER,
+                "linewidth": 1.2 if x > 0.95 else 0.7,
                 "shrinkA": 1,
                 "shrinkB": 0,
                 "relpos": (0, 0.5),
