@@ -221,7 +221,7 @@ for _experiment in (
     ),
     Experiment(
         "identity_supermasks",
-        "the same with the identity as the sample's gradient (not in the paper)",
+        "learned masks, the identity for the sample's gradient (not in the paper)",
         "learned_masks",
         _masks("learned_identity"),
     ),

@@ -63,7 +63,7 @@
   document.addEventListener("DOMContentLoaded", () => {
     unfold();
     const observer = new ResizeObserver((seen) => seen.forEach((one) => fade(one.target)));
-    for (const region of document.querySelectorAll(".table-region")) {
+    for (const region of document.querySelectorAll(".table-region, .pst-scrollable-table-container")) {
       region.addEventListener("scroll", () => fade(region), { passive: true });
       observer.observe(region);
     }

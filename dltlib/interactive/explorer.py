@@ -18,7 +18,7 @@ import pandas as pd
 
 from dltlib import catalogue, claims, records
 from dltlib.claims import ALL_NETWORKS, NETWORKS, THRESHOLDS, Claim, Comparison
-from dltlib.figures.styles import labels, style
+from dltlib.figures.styles import DASHED, DOTTED, LEARNED, as_learned, labels, style
 from dltlib.interactive.scripts import numbers, source
 from dltlib.records import Record
 
@@ -143,7 +143,7 @@ def record_data(name: str, record: Record) -> dict[str, Any]:
                 "name": arm,
                 "label": short[arm],
                 "color": style(arm).color,
-                "dashes": style(arm).dashes,
+                "dashes": (*style(arm).dashes, *_dashes_of_mask(arm)),
             }
             for arm in arms
         ],
@@ -152,6 +152,15 @@ def record_data(name: str, record: Record) -> dict[str, Any]:
         "columns": columns,
         **source(record),
     }
+
+
+def _dashes_of_mask(arm: str) -> tuple[float, ...]:
+    """What tells masks of one criterion apart that a figure would draw in panels of their own: by
+    values and scaling."""
+    _, *parts = arm.split("/")
+    if parts[1:2] not in (["plain"], ["rescaled"]) or as_learned(arm) in LEARNED:
+        return ()
+    return (*(DASHED if parts[0] == "constant" else ()), *(DOTTED if "rescaled" in parts else ()))
 
 
 def _cut(values: list[Any], length: int) -> list[list[Any]]:

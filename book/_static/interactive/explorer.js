@@ -371,7 +371,7 @@ dlt.start("#dlt-explorer", async (root) => {
     if (Number.isFinite(bar)) {
       const margin = Array.isArray(one.bar) && entry.level !== null && entry.level !== undefined
         ? ` (stated: ${fixed(verdict.barOf(one.bar, entry.level))}, the smaller of `
-          + `${percent(one.bar[0])} % of the error and ${one.bar[1]} points)` : "";
+          + `${percent(one.bar[0])} % of the error and ${one.bar[1]} point${one.bar[1] === 1 ? "" : "s"})` : "";
       words.push(`bar ${fixed(bar)}${margin}`);
     }
     if (one.paper !== null) words.push(`the paper: ${fixed(one.paper, 1)}`);
