@@ -666,5 +666,5 @@ for share in (0.5, 0.25, 0.1, 0.05, 0.0):
     ]
     held = sum(part.verdict == claims.REPRODUCED for part in close)
     print(
-        f"within {share:.0%} of the error: {held} of {len(close)} comparisons with rewinding hold"
+        f"within {100 * share:.0f} % of the error: {held} of {len(close)} comparisons with rewinding hold"
     )
