@@ -436,7 +436,7 @@ page.table(
 )
 
 # %% [markdown]
-# What each open one would take, the {doc}`scorecard <scorecard>` says.
+# What each undecided one would take, the {doc}`scorecard <scorecard>` says.
 #
 # ## Straight through to what?
 #
@@ -450,7 +450,7 @@ page.table(
 # The masks are drawn as before; only the steps of $m$ differ, the sources being called `learned` and `learned_identity`. On digits:
 
 # %%
-from dltlib import datasets, networks, supermasks, training
+from dltlib import catalogue, datasets, networks, supermasks, training
 
 digits = datasets.load("digits")
 small = networks.build("fc", digits.input_shape)

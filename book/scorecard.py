@@ -23,7 +23,7 @@ import math
 import pandas as pd
 from IPython.display import Markdown, display
 
-from dltlib import claims, experiments, figures, page, records, runs
+from dltlib import claims, experiments, figures, page, records
 
 TITLES = figures.NETWORK_NAMES
 results = claims.scorecard()
@@ -617,6 +617,11 @@ page.fold(
 # the margin, the window, or the claim, and run the cell again.
 
 # %%
+import dataclasses
+import math
+
+from dltlib import claims, records
+
 digits = {("criteria", "fc"): records.read("criteria-fc-tiny")}
 strict = dataclasses.replace(
     claims.THRESHOLDS,
@@ -637,6 +642,8 @@ for limits in (claims.THRESHOLDS, strict):
 # anew, and judges signs-3 by them. Three seeds are the fewest for a verdict; try two, or five.
 
 # %%
+from dltlib import claims, experiments, records, runs
+
 plan = experiments.plan(
     "signs",
     preset="tiny",
@@ -658,6 +665,10 @@ print(f"{part.name}: about {part.effect:.0f} points over {part.seeds} seeds: {re
 # How strict may "close to" be made before a verdict on digits turns? Find the margin at which signs-1 changes.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+import dataclasses
+
+from dltlib import claims, records
+
 known = {("signs", "fc"): records.read("signs-fc-tiny")}
 for share in (0.5, 0.25, 0.1, 0.05, 0.0):
     limits = dataclasses.replace(claims.THRESHOLDS, close=(share, 5.0))

@@ -62,7 +62,7 @@ page.answer(
     f"`w_i` reach {means[ends['kept'], at]:.1f} %, constants with random signs "
     f"{means[ends['random'], at]:.1f} %, and the initial values themselves {means[REWIND, at]:.1f} %."
     if results[2].verdict == claims.REPRODUCED
-    else f"By these records it is open. With {density:.1f} % of the weights left, constants with the "
+    else f"By these records it is undecided. With {density:.1f} % of the weights left, constants with the "
     f"signs of `w_i` reach {means[ends['kept'], at]:.1f} %, those with random signs "
     f"{means[ends['random'], at]:.1f} %, the initial values {means[REWIND, at]:.1f} %.",
     number=f"In the mean over densities from {100 * claims.THRESHOLDS.any_pruning[0]:g} to "
