@@ -28,7 +28,8 @@
 # named here is used in the same sense in all that follows, and the {doc}`glossary` has it in short.
 #
 # Everything below is live: `make lab` opens this page in JupyterLab, and each cell can be changed and run again. Three numbers set the scale: {glue:text}`algorithm_seeds:d` seeds,
-# {glue:text}`algorithm_rounds:d` rounds of pruning, {glue:text}`algorithm_epochs:d` epochs (passes through the training images) a training.
+# {glue:text}`algorithm_rounds:d` rounds of pruning, {glue:text}`algorithm_epochs:d` epochs (passes through the training images) a training. To try the cells
+# elsewhere, begin with the line below; then each cell needs only those before it.
 
 # %% tags=["parameters"]
 seed_count = 3  # networks trained side by side, each with a seed of its own
@@ -36,10 +37,12 @@ rounds = 12  # of pruning
 epochs = 8  # passes through the training images in each training
 
 # %% tags=["remove-cell"]
-seeds = list(range(seed_count))
 from dltlib import page
 
 page.glue(algorithm_seeds=seed_count, algorithm_rounds=rounds, algorithm_epochs=epochs)
+
+# %% tags=["remove-input"]
+print(f"seed_count, rounds, epochs = {seed_count}, {rounds}, {epochs}")
 
 # %% [markdown]
 # ## Step 0: train a dense network
@@ -74,6 +77,7 @@ for layer in network.layers:
 # them side by side: every array has one more axis in front, and each entry along it is a {term}`replica`, a network of its own.
 
 # %%
+seeds = list(range(seed_count))
 settings = training.Settings(epochs, learning_rate=1.2e-3, evaluate_every=20)
 
 initial = networks.initial_weights(network, seeds)
@@ -162,7 +166,7 @@ for round_ in range(1, rounds + 1):
     stages[round_] = masks
 
 left = sum(int(mask[0].sum()) for mask in masks)
-print(f"after {rounds} rounds {left / network.weight_count:.1%} of the weights are left")
+print(f"after {rounds} rounds {100 * left / network.weight_count:.1f} % of the weights are left")
 right = int((outcome.early_test > 0.9).sum())
 print(f"{right} of {len(seeds)} tickets are right more than nine times in ten")
 
@@ -278,8 +282,8 @@ page.show(
 
 # %% [markdown]
 # **How sure.** Each number is a mean over seeds, with the 95 % {term}`interval` of that mean (Student's): if seeds scatter as these do,
-# the mean of very many would lie in it nineteen times out of twenty. With three seeds it is wide. Arms are compared *seed by seed*: two arms of one seed share initial weights and data order, so whatever these do to both cancels in
-# their difference ({doc}`signs` measures how much that is). The book's statements rest on such paired differences.
+# the mean of very many would lie in it nineteen times out of twenty. With three seeds it is wide. Arms are compared *seed by seed*: two arms of one seed share initial weights and data order, so that whatever these do to both cancels in
+# their difference. That may narrow the interval or not: {doc}`signs` measures what it gains. The book's statements rest on such paired differences.
 
 # %%
 last = table[table["round"] == rounds]

@@ -28,7 +28,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from dltlib import catalogue, claims, criteria, experiments, figures, page, records, runs
+from dltlib import catalogue, claims, experiments, figures, page, records
 
 record = records.read(records.largest("criteria", network, preset))
 table, plan = record.table, record.plan
@@ -52,7 +52,7 @@ def listed(names):
 
 steps = round(math.log(plan["keep_dense"]) / math.log(paper.keep_dense))
 rates = (
-    f"{plan['keep_dense']:.0%} of a dense layer's weights and {plan['keep_output']:.0%} of the output layer's, "
+    f"{100 * plan['keep_dense']:.0f} % of a dense layer's weights and {100 * plan['keep_output']:.0f} % of the output layer's, "
     + ("as in the paper" if steps == 1 else f"{steps} of the paper's {paper.rounds} rounds at once")
 )
 page.glue(
@@ -65,7 +65,7 @@ page.glue(
     criteria_sparsest=100 * float(table["density"].min()),
     criteria_tickets=len(table[table["round"] > 0]),
 )
-print(f"Record {record.name}; regions of {layer} at {keep_fraction:.0%}.")
+print(f"Record {record.name}; regions of {layer} at {100 * keep_fraction:.0f} %.")
 
 evidence = {("criteria", network): record}
 results = [claims.judge(f"criteria-{number}", evidence, network) for number in (1, 2, 3, 4)]
@@ -110,13 +110,17 @@ best, last = (
 )
 page.answer(
     question="Does it matter which weights are kept, and is “large at the end” the one good reason to keep one?",
-    answer=f"It matters: averaged over densities from {100 * claims.THRESHOLDS.any_pruning[0]:g} to "
-    f"{100 * claims.THRESHOLDS.any_pruning[1]:g} %, `{best}` does better than choosing at random by {page.signed(leads[best].mean, 1)} points, "
-    f"`{last}` by {page.signed(leads[last].mean, 1)}. It is not the only reason: "
-    f"{len(better)} of {len(leads)} criteria beat chance"
-    + (f" (`{better[-1]}` by least: {closest})." if better else "."),
-    number=f"`magnitude_increase` less `large_final`: {claims.in_brackets(results[1].weakest)} points, on "
-    f"{DATA[plan['dataset']]}, {plan['seeds']} seeds, {plan['epochs']} epochs a training.",
+    answer=(
+        "It matters, and it is not the one good reason: "
+        if len(better) > 1 and worse
+        else "It matters: "
+        if better or worse
+        else "By these records it makes no difference that can be told: "
+    )
+    + f"of the {len(leads)} criteria beside `random` {len(better)} choose better than chance, {len(worse)} worse.",
+    number=f"Averaged over densities from {100 * claims.THRESHOLDS.any_pruning[0]:g} to {100 * claims.THRESHOLDS.any_pruning[1]:g} % "
+    f"tickets of `{best}` end {abs(leads[best].mean):.1f} points of accuracy {'above' if leads[best].mean > 0 else 'below'} random ones, "
+    f"those of `{last}` {abs(leads[last].mean):.1f} points {'above' if leads[last].mean > 0 else 'below'}.",
     results=results,
 )
 
@@ -167,7 +171,7 @@ page.show(
     "stretches along the rising diagonal. Shaded regions show what is kept: horizontal bands for "
     "final values, vertical ones for initial values, corners or a central box for both, two wedges "
     "for magnitude_increase, two diagonal half planes for movement, and no region for random.",
-    caption=f"The nine criteria, each keeping {keep_fraction:.0%} of the same layer (`{layer}`). Dots are weights that were really trained, kept ones in colour; the lines "
+    caption=f"The nine criteria, each keeping {100 * keep_fraction:.0f} % of the same layer (`{layer}`). Dots are weights that were really trained, kept ones in colour; the lines "
     "lie at the lowest score that is kept. Columns hold opposite pairs, save in the last row.",
     source=f"A random sample of {len(initial):,} weights of the dense network, seed 0. {source}",
 )
@@ -236,7 +240,7 @@ page.show(
     "two criteria have in common, for five criteria. large_final shares "
     f"{100 * shares.loc['large_final', 'large_init']:.0f} % with large_init and "
     f"{100 * shares.loc['large_final', 'magnitude_increase']:.0f} % with magnitude_increase.",
-    caption=f"Of the weights that one criterion keeps, how many (in percent) another keeps too, when each keeps {keep_fraction:.0%} of the layer `{layer}`. "
+    caption=f"Of the weights that one criterion keeps, how many (in percent) another keeps too, when each keeps {100 * keep_fraction:.0f} % of the layer `{layer}`. "
     f"By chance it would be {100 * keep_fraction:.0f}.",
     source=source,
 )
@@ -295,9 +299,15 @@ page.glue(
     f"{len(more)} more: {listed(more).replace('`', '')}."
     if more
     else "None of these is beyond the paper's four.",
-    criteria_better=listed(better).replace("`", ""),
-    criteria_worse=listed(worse).replace("`", ""),
-    criteria_unclear=listed(unclear).replace("`", ""),
+    criteria_sides="; ".join(
+        f"{word} {listed(names).replace('`', '')}"
+        for word, names in (
+            ("better than random, with the whole interval above zero, are", better),
+            ("worse, with the whole interval below, are", worse),
+            ("not to be told apart from it are", unclear),
+        )
+        if names
+    ),
     criteria_low=100 * limits.any_pruning[0],
     criteria_high=100 * limits.any_pruning[1],
 )
@@ -319,11 +329,7 @@ page.show(
 )
 
 # %% [markdown]
-# Averaged over densities from {glue:text}`criteria_low:.0f` to {glue:text}`criteria_high:.0f` %, with the whole interval on one side of zero:
-#
-# - better than random: {glue:text}`criteria_better`;
-# - worse than random: {glue:text}`criteria_worse`;
-# - not to be told apart from it: {glue:text}`criteria_unclear`.
+# Averaged over densities from {glue:text}`criteria_low:.0f` to {glue:text}`criteria_high:.0f` %: {glue:text}`criteria_sides`.
 #
 # {glue:text}`criteria_more` {glue:text}`criteria_closest`
 
@@ -400,15 +406,22 @@ page.glue(
 )
 verdicts = [result.verdict for result in results]
 page.glue(
-    criteria_reproduced=verdicts.count(claims.REPRODUCED),
-    criteria_not=verdicts.count(claims.NOT_REPRODUCED),
-    criteria_undecided=verdicts.count(claims.UNDECIDED),
+    criteria_tally=f"All {len(verdicts)} are {verdicts[0]}."
+    if len(set(verdicts)) == 1
+    else f"Of the {len(verdicts)} "
+    + ", ".join(
+        f"{count} {'is' if count == 1 else 'are'} {word}"
+        for word in claims.VERDICTS
+        if (count := verdicts.count(word))
+    )
+    + ".",
     criteria_moderate_low=100 * limits.moderate_pruning[0],
     criteria_moderate_high=100 * limits.moderate_pruning[1],
 )
 
 # %% [markdown]
-# Of the four, {glue:text}`criteria_reproduced:d` are reproduced, {glue:text}`criteria_not:d` are not, and {glue:text}`criteria_undecided:d` remain undecided.
+# {glue:text}`criteria_tally` The second table above reads the records in other ways, one choice changed at a time: "the same in 4 of 4 readings" says that no such
+# change turns the verdict.
 #
 # **1. `large_final` tickets reach or pass the dense network's accuracy at moderate pruning** (densities
 # from {glue:text}`criteria_moderate_low:.0f` to {glue:text}`criteria_moderate_high:.0f` %). Verdict: {glue:text}`criteria_claim_1`; {glue:text}`holds_criteria_1`. {glue:text}`criteria_caveat`
@@ -601,14 +614,14 @@ print("large_final does better than small_final." if better else "small_final do
 # %% tags=["nbval-ignore-output"]
 # Another kind of processor may round the last digits otherwise.
 for name, value in accuracy.items():
-    print(f"{name:12}{value:7.1%}")
+    print(f"{name:12}{100 * value:6.1f} %")
 
 # %% [markdown]
 # Then with the library's own loop, for a criterion of your making: one decorated function, and it is an arm like any other
 # (written into `dltlib/criteria.py`, for `dltlib run` as well). This one keeps what is large in *either* sense:
 
 # %%
-from dltlib import experiments
+from dltlib import criteria, experiments, runs
 
 
 @criteria.criterion(r"|w_i| + |w_f|")
@@ -637,6 +650,7 @@ page.show(
 # **1.** Does a criterion need to know where a weight began? Rank by $\lvert w_f \rvert$ in *units of what its layer was drawn with*: is that another criterion?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+# `net`, `dense`, `before`, `alive` and `share` are those of the cell by hand above.
 # Within a layer a positive factor changes no order, and masks are made layer by layer: the same masks.
 same = all(
     torch.equal(
@@ -658,7 +672,7 @@ kept_by = [
 ]
 neither = float((~kept_by[0] & ~kept_by[1]).float().mean())
 print(
-    f"{neither:.0%} of the first layer; two choices of a fifth by chance would leave {(1 - share) ** 2:.0%}"
+    f"{100 * neither:.0f} % of the first layer; two choices of a fifth by chance would leave {100 * (1 - share) ** 2:.0f} %"
 )
 
 # %% [markdown]

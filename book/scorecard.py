@@ -23,7 +23,7 @@ import math
 import pandas as pd
 from IPython.display import Markdown, display
 
-from dltlib import claims, experiments, figures, page, records, runs
+from dltlib import claims, experiments, figures, page, records
 
 TITLES = figures.NETWORK_NAMES
 results = claims.scorecard()
@@ -37,6 +37,7 @@ by_place = {(result.claim, result.network): result for result in results}
 decided = [result for result in measured if result.verdict != claims.UNDECIDED]
 counted = [result for result in decided if result in first]
 undecided = [result for result in measured if result.verdict == claims.UNDECIDED]
+SIGNS = {claims.REPRODUCED: "✓", claims.NOT_REPRODUCED: "✗", claims.UNDECIDED: "?"}
 
 # How every decided verdict fares by other readings, and corrected for multiplicity.
 readings = {(one.claim, one.network): claims.readings_of(one) for one in decided}
@@ -69,7 +70,7 @@ lengths = sorted(set().union(*short_of), key=lambda pair: pair[1])
 page.answer(
     question="What remains of the paper when it is run again?",
     answer=f"On the fully connected network, of {len(fc)} claims {on_fc[claims.REPRODUCED]} are reproduced, "
-    f"{on_fc[claims.NOT_REPRODUCED]} are not and {on_fc[claims.UNDECIDED]} remain open"
+    f"{on_fc[claims.NOT_REPRODUCED]} are not and {on_fc[claims.UNDECIDED]} remain undecided"
     + (
         f"; {sum(map(bool, short_of))} of these verdicts rest on shorter trainings than the paper's ("
         + ", ".join(f"{ours:,} of {whole:,} epochs" for ours, whole in lengths)
@@ -81,7 +82,7 @@ page.answer(
     f"run smaller than the paper's, {len([one for one in counted if one.network != 'fc'])} of "
     f"{len([one for one in first if one.network != 'fc'])} verdicts are decided.",
     number=f"{counts[claims.REPRODUCED]} verdicts are “reproduced”, {counts[claims.NOT_REPRODUCED]} “not "
-    f"reproduced”, {counts[claims.UNDECIDED]} open. Of the {len(counted)} decided ones {len(firm)} stay the same in every "
+    f"reproduced”, {counts[claims.UNDECIDED]} “undecided”. Of the {len(counted)} decided ones {len(firm)} stay the same in every "
     f"other reading of the records, and {len(firmest)} of those when all of a claim's intervals are to hold at once, too.",
     results=[],
 )
@@ -91,7 +92,8 @@ page.answer(
 # Here each is a small function of the records that lie beside this book: it yields an effect, an
 # interval, and a verdict. Nothing on this page is judged by eye, and the command `dltlib claims`
 # prints the same. Each sentence unfolds: how it was read, every comparison that it comes down to on every network, and how
-# its verdicts fare where a choice is another.
+# its verdicts fare where a choice is another. The sign before a sentence is its verdict on FC:
+# ✓ reproduced, ✗ not reproduced, ? undecided. The verdicts on all networks follow it.
 #
 # ## What is decided
 
@@ -111,16 +113,16 @@ def of_claim(name):
 
 
 def verdicts_in_words(own):
-    """The verdicts on one claim: "reproduced on FC, open on Conv2 and Conv4"."""
+    """The verdicts on one claim: "reproduced on FC; undecided on Conv2 and Conv4"."""
     words = []
-    for verdict, short in zip(claims.VERDICTS, ("reproduced", "not reproduced", "open")):
+    for verdict in claims.VERDICTS:
         where = [TITLES[result.network] for result in own if result.verdict == verdict]
         if where:
             *most, last = where
             words.append(
-                f"{short} on {', '.join(most)} and {last}" if most else f"{short} on {last}"
+                f"{verdict} on {', '.join(most)} and {last}" if most else f"{verdict} on {last}"
             )
-    return ", ".join(words).replace("on between networks", "between networks")
+    return "; ".join(words).replace("on between networks", "between networks")
 
 
 def comparisons_of(own):
@@ -163,7 +165,8 @@ def unfold(name):
     # A name, such as large_final, stays as it is written.
     plain = one.sentence.split()[0].rstrip(",:").isalpha()
     sentence = one.sentence[0].upper() + one.sentence[1:] if plain else one.sentence
-    title = f"{sentence}: {verdicts_in_words(own)} ({name})"
+    words = verdicts_in_words(own)
+    title = f"{SIGNS[own[0].verdict]} {sentence}. → {words[0].upper()}{words[1:]} ({name})"
     page.fold(title, *filter(None, paragraphs), frame=comparisons_of(own), name=name)
 
 
@@ -222,7 +225,7 @@ def scales_of(result):
 
 listed(
     [
-        f"{TITLES[result.network]}, **{result.verdict}**: {claims.CLAIMS[result.claim].sentence} "
+        f"{SIGNS[result.verdict]} {claims.CLAIMS[result.claim].sentence}: **{result.verdict} on {TITLES[result.network]}** "
         f"({result.claim}; {result.weakest.name}: {claims.in_brackets(result.weakest)} {result.weakest.unit}; "
         f"{claims.holds(readings[result.claim, result.network])}; {at_once(result)}). By {scales_of(result)}."
         for result in decided
@@ -232,14 +235,14 @@ listed(
 )
 
 # %% [markdown]
-# ## What is open, and what it would take
+# ## What is undecided, and what it would take
 
 # %% tags=["remove-input"]
 for name in where(claims.UNDECIDED):
     if of_claim(name):
         unfold(name)
 page.fold(
-    f"All {len(undecided)} open verdicts, and what would close each",
+    f"All {len(undecided)} undecided verdicts, and what would decide each",
     frame=pd.DataFrame(
         {
             f"{result.claim}, {TITLES[result.network]}": {
@@ -254,10 +257,24 @@ page.fold(
     name="open",
 )
 missing = [result for result in results if math.isnan(result.weakest.effect)]
+# Of what was not measured: reason -> claim -> networks.
+by_reason = {}
+for one in missing:
+    by_reason.setdefault(one.reason, {}).setdefault(one.claim, []).append(TITLES[one.network])
 if missing:
     page.fold(
-        f"{len(missing)} not measured yet",
-        "; ".join(f"{one.claim} on {TITLES[one.network]}: {one.reason}" for one in missing) + ".",
+        f"{len(missing)} not measured yet, and why",
+        frame=pd.DataFrame(
+            {
+                reason: {
+                    "claims": "; ".join(
+                        f"{name} ({', '.join(where)})" for name, where in own.items()
+                    )
+                }
+                for reason, own in by_reason.items()
+            }
+        ).T.rename_axis(columns="reason"),
+        name="missing",
     )
 
 # %% [markdown]
@@ -391,7 +408,7 @@ page.show(
         "How far the evidence for each claim lies from its threshold (the vertical line). Dots with intervals: the comparison that "
         "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; pale dots: the claim's "
         "other comparisons. An interval wholly to the right means reproduced, wholly to the left "
-        "not reproduced, across the line open. Crosses are single seeds: with fewer than three there is no interval and no "
+        "not reproduced, across the line undecided. Crosses are single seeds: with fewer than three there is no interval and no "
         "verdict. The scale is linear from −1 to +1 and logarithmic beyond."
     ),
     source=(
@@ -403,7 +420,6 @@ page.show(
 )
 
 # %% tags=["remove-input"]
-SHORT = {claims.REPRODUCED: "yes", claims.NOT_REPRODUCED: "no", claims.UNDECIDED: "open"}
 
 
 def short_verdict(claim, network):
@@ -411,10 +427,10 @@ def short_verdict(claim, network):
     if result is None or math.isnan(result.weakest.effect):
         return ""
     if result.verdict == claims.UNDECIDED:
-        return SHORT[result.verdict]
+        return SIGNS[result.verdict]
     given = readings[claim, network]
     same = sum(one.verdict == result.verdict for one in given)
-    return f"{SHORT[result.verdict]} ({same}/{len(given)})"
+    return f"{SIGNS[result.verdict]} ({same}/{len(given)})"
 
 
 page.table(
@@ -424,8 +440,8 @@ page.table(
             for network in networks
         }
     ),
-    caption="The verdicts. yes: reproduced; no: not reproduced; open: undecided; empty: not measured. In brackets: in how many of the readings that concern it "
-    "the verdict is the same.",
+    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided; empty: not measured. In brackets: in how many ways of reading the records that concern it "
+    "the verdict is the same (see *How far to trust one* below).",
 )
 
 # %% [markdown]
@@ -601,6 +617,11 @@ page.fold(
 # the margin, the window, or the claim, and run the cell again.
 
 # %%
+import dataclasses
+import math
+
+from dltlib import claims, records
+
 digits = {("criteria", "fc"): records.read("criteria-fc-tiny")}
 strict = dataclasses.replace(
     claims.THRESHOLDS,
@@ -621,6 +642,8 @@ for limits in (claims.THRESHOLDS, strict):
 # anew, and judges signs-3 by them. Three seeds are the fewest for a verdict; try two, or five.
 
 # %%
+from dltlib import claims, experiments, records, runs
+
 plan = experiments.plan(
     "signs",
     preset="tiny",
@@ -642,6 +665,10 @@ print(f"{part.name}: about {part.effect:.0f} points over {part.seeds} seeds: {re
 # How strict may "close to" be made before a verdict on digits turns? Find the margin at which signs-1 changes.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
+import dataclasses
+
+from dltlib import claims, records
+
 known = {("signs", "fc"): records.read("signs-fc-tiny")}
 for share in (0.5, 0.25, 0.1, 0.05, 0.0):
     limits = dataclasses.replace(claims.THRESHOLDS, close=(share, 5.0))
@@ -650,5 +677,5 @@ for share in (0.5, 0.25, 0.1, 0.05, 0.0):
     ]
     held = sum(part.verdict == claims.REPRODUCED for part in close)
     print(
-        f"within {share:.0%} of the error: {held} of {len(close)} comparisons with rewinding hold"
+        f"within {100 * share:.0f} % of the error: {held} of {len(close)} comparisons with rewinding hold"
     )

@@ -44,9 +44,16 @@ if facts["before"]:
     most = max(changes, key=changes.get)
     again = (
         f"An earlier run of the whole benchmark on this machine measured {len(changes)} of the ratios of this "
-        f"chapter, too. Half of them have changed by less than {pd.Series(changes).median():.1%}, none by more than "
-        f"{changes[most]:.0%} ({most.replace('conv', 'Conv').replace('fc', 'FC')})."
+        f"chapter, too. Half of them have changed by less than {100 * pd.Series(changes).median():.0f} %, none by more than "
+        f"{100 * changes[most]:.0f} % ({most.replace('conv', 'Conv').replace('fc', 'FC')})."
     )
+
+
+def spread(number):
+    """The range of a round's ratio from the 10th to the 90th percentile."""
+    return "{low:.1f} to {high:.1f}".format(**ratios.loc[number])
+
+
 plain = shares.loc["plain", "median"]
 page.glue(
     threads=facts["threads"],
@@ -55,6 +62,10 @@ page.glue(
     fifth=ratios.loc[7, "median"],
     twentyfifth=ratios.loc[15, "median"],
     hundredth=ratios.loc[21, "median"],
+    dense_spread=spread(0),
+    fifth_spread=spread(7),
+    twentyfifth_spread=spread(15),
+    hundredth_spread=spread(21),
     whole=bench.arm_ratio(record),
     plain_dense=plain[0],
     plain_low=plain.drop(0).min(),
@@ -74,9 +85,10 @@ print("GPU:", facts["gpu"] or "none was there")
 # ## What a replica's iteration costs
 #
 # {numref}`fig-speed-density` and the table show FC on MNIST in batches of 60, with {glue:text}`threads:d` threads.
-# At full {term}`density` the library is {glue:text}`dense:.1f` times as fast as the plain loop; with a
-# fifth of the weights left {glue:text}`fifth:.1f` times, at 4 % {glue:text}`twentyfifth:.0f` times and
-# at 1 % {glue:text}`hundredth:.0f` times. Over all 24 rounds of an arm that is {glue:text}`whole:.1f` times.
+# At full {term}`density` the library is {glue:text}`dense:.1f` times as fast as the plain loop ({glue:text}`dense_spread`); with a
+# fifth of the weights left {glue:text}`fifth:.1f` times ({glue:text}`fifth_spread`), at 4 % {glue:text}`twentyfifth:.0f` times ({glue:text}`twentyfifth_spread`) and
+# at 1 % {glue:text}`hundredth:.0f` times ({glue:text}`hundredth_spread`). Over all 24 rounds of an arm that is {glue:text}`whole:.1f` times.
+# In brackets stands the range from the 10th to the 90th percentile within this run; from run to run a ratio may change by more. {glue:text}`speed_again`
 #
 # The plain loop multiplies by zeros, so that pruning does not make it any cheaper. It takes {glue:text}`plain_dense:.2f` ms for the dense network, where it
 # has no gradients to mask, and between {glue:text}`plain_low:.2f` and {glue:text}`plain_high:.2f` ms in later rounds. With its updates done by one
@@ -108,10 +120,10 @@ page.table(
             ],
             "than with fused Adam": [f"{against_fused.loc[r, 'median']:.1f}" for r in asked],
             "of the matrix peak": [
-                f"{shares.loc[('engine', r), 'matrix_share']:.0%}" for r in asked
+                f"{100 * shares.loc[('engine', r), 'matrix_share']:.0f} %" for r in asked
             ],
             "of the memory peak": [
-                f"{shares.loc[('engine', r), 'memory_share']:.0%}" for r in asked
+                f"{100 * shares.loc[('engine', r), 'memory_share']:.0f} %" for r in asked
             ],
         }
     ),
@@ -126,8 +138,6 @@ page.table(
 # weights and Adam's two moments do not fit the cache next to each core and must come by for every batch of 60. Sparse
 # ones stay in the cache, and what limits them is the number of instructions: one weight is one load and
 # eight fused multiply-adds, which serve 64 images, and each of these must load its inputs, too. At the sparse end the images themselves are what is left to pay for.
-#
-# Do the ratios hold? {glue:text}`speed_again`
 #
 # ## Why: the batch is the vector
 #
@@ -167,8 +177,8 @@ page.glue(
     learned_low=learned.low,
     learned_high=learned.high,
     learned_batch=experiments.plan("learned_supermasks", "fc", "paper").batch_size,
-    sharing_dense=max(0.0, alone.loc[0, "median"] - 1),
-    sharing_sparse=alone.loc[21, "median"] - 1,
+    sharing_dense=100 * max(0.0, alone.loc[0, "median"] - 1),
+    sharing_sparse=100 * (alone.loc[21, "median"] - 1),
     memory_dense=memory["replica, round 0"],
     memory_sparse=memory["replica, round 15"],
     data_engine=memory["data, engine"],
@@ -193,7 +203,7 @@ page.show(
 # %% [markdown]
 # {numref}`fig-speed-growth` shows the last two points at work. One replica alone leaves all threads but one idle and costs
 # {glue:text}`one_replica:.1f` times what each of {glue:text}`most_replicas:d` does; beyond the number of threads nothing changes. If the arms of a seed did not share its batches, each would
-# cost {glue:text}`sharing_dense:.0%` more at full density and {glue:text}`sharing_sparse:.0%` more at 1 %. Making the
+# cost {glue:text}`sharing_dense:.0f` % more at full density and {glue:text}`sharing_sparse:.0f` % more at 1 %. Making the
 # hidden layers eight times as wide makes a ticket with 11 % of its weights {glue:text}`wide_engine:.1f` times as dear, and
 # the plain loop's {glue:text}`wide_plain:.1f` times.
 #
@@ -281,8 +291,8 @@ page.table(
             "plain loop, ms": f"{conv.loc[(*case, 'plain'), 'median']:.1f}",
             "times faster (10–90 %)": "{median:.2f} ({low:.2f}–{high:.2f})".format(**row),
             "than with fused Adam": f"{fused_by_case[case]:.2f}",
-            "of the matrix peak": f"{conv.loc[(*case, 'engine'), 'matrix_share']:.0%}",
-            "plain loop's": f"{conv.loc[(*case, 'plain'), 'matrix_share']:.0%}",
+            "of the matrix peak": f"{100 * conv.loc[(*case, 'engine'), 'matrix_share']:.0f} %",
+            "plain loop's": f"{100 * conv.loc[(*case, 'plain'), 'matrix_share']:.0f} %",
         }
         for case, row in by_case.loc[fused_by_case.index].iterrows()
     ),
@@ -297,9 +307,9 @@ page.glue(
     conv_end=by_case.loc[(*full, 21), "median"],
     conv_arm=bench.arm_ratio(record, bench.conv_part("conv2", 1)),
     conv_arm_narrow=bench.arm_ratio(record, bench.conv_part("conv2", 0.25)),
-    conv_peak=conv.loc[(*full, 0, "engine"), "matrix_share"],
-    conv_plain_peak=conv.loc[(*full, 0, "plain"), "matrix_share"],
-    conv_peak_end=conv.loc[(*full, 21, "engine"), "matrix_share"],
+    conv_peak=100 * conv.loc[(*full, 0, "engine"), "matrix_share"],
+    conv_plain_peak=100 * conv.loc[(*full, 0, "plain"), "matrix_share"],
+    conv_peak_end=100 * conv.loc[(*full, 21, "engine"), "matrix_share"],
     conv_plain_dense=conv2_plain[0],
     conv_plain_low=conv2_plain.drop(0).min(),
     conv_plain_high=conv2_plain.drop(0).max(),
@@ -311,9 +321,9 @@ page.glue(
 # quarter of the width. The plain loop takes {glue:text}`conv_plain_dense:.0f` ms for the dense network and between {glue:text}`conv_plain_low:.0f` and
 # {glue:text}`conv_plain_high:.0f` ms in later rounds: no less, whatever is left.
 #
-# Where does the rest go? Dense and at full width the plain loop already runs at {glue:text}`conv_plain_peak:.0%` of the machine's matrix peak, the library at
-# {glue:text}`conv_peak:.0%`; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: a layer of
-# 16,384 × 256 dense weights comes by from memory for each batch, and once weights are missing there is a load for every multiply-add. At the sparse end the library's share is {glue:text}`conv_peak_end:.0%`, because lists
+# Where does the rest go? Dense and at full width the plain loop already runs at {glue:text}`conv_plain_peak:.0f` % of the machine's matrix peak, the library at
+# {glue:text}`conv_peak:.0f` %; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: a layer of
+# 16,384 × 256 dense weights comes by from memory for each batch, and once weights are missing there is a load for every multiply-add. At the sparse end the library's share is {glue:text}`conv_peak_end:.0f` %, because lists
 # become so short that beginning and ending a row costs as much as the weights in it, and what does not depend on weights (pooling,
 # moving images and activity) is a part of the whole. Dense layers stay in the kernel, too: given to stock convolutions, they would take the
 # first rounds' bits with them, which would then depend on the processor again.
