@@ -345,56 +345,9 @@ page.glue(
 # ## The paper's table 2, row by row
 
 # %% tags=["remove-input"]
-CRITERION = "large_final_same_sign"  # the paper's best
-
-
-def by_seed(name):
-    """Our rows of table 2 for a network: test accuracies in percent, a list over the seeds."""
-    rows = {}
-    for word, values in (("w_i", "initial"), ("S.C.", "constant")):
-        if name in conv_criterion:
-            masks = figures.best_masks(conv_criterion[name].table)
-            one = masks[masks["arm"] == f"{CRITERION}/{values}/plain"]
-            rows[f"criterion mask, {word}"] = 100 * one["test_accuracy"]
-        if name in conv_learned:
-            known = conv_learned[name].table
-            ends = known[known["round"] == known["round"].max()]
-            for scaling, kind in (("plain", "learned mask"), ("rescaled", "learned + DWR")):
-                one = ends[ends["arm"] == f"learned/{values}/{scaling}"]
-                rows[f"{kind}, {word}"] = 100 * one["test_accuracy"]
-    if name in conv_criterion:
-        known = conv_criterion[name].table
-        own = known[known["arm"] == "trained"]
-        rows["trained weights"] = 100 * own.groupby("seed")["test_accuracy"].first()
-    return rows
-
-
-def shown(shares, column):
-    """Mean and interval, or single seeds where there are few; a mark where a mask learned nothing."""
-    shares = list(shares)
-    if len(shares) < claims.FEWEST:
-        words = " and ".join(f"{share:.1f}" for share in shares)
-    else:
-        words = claims.bracketed(*claims.interval(shares), 1)
-    return words + " †" * ("learned" in column and sum(shares) <= 20 * len(shares))
-
-
-of_ours = {name: by_seed(name) for name in dict.fromkeys([*conv_learned, *conv_criterion])}
+in_words = claims.table_2_in_words(claims.table_2(preset, list(conv_learned)))
 page.table(
-    pd.DataFrame(
-        {
-            (TITLES[name], head): {
-                column: f"{share:.1f}"
-                if head == "paper"
-                else shown(own[column], column)
-                if column in own
-                else ""
-                for column, share in catalogue.TABLE_2[name].items()
-            }
-            for name, own in of_ours.items()
-            for head in ("paper", "ours")
-        }
-    ),
+    in_words.rename(columns=TITLES, level=0),
     caption="Test accuracy in percent: the paper's table 2 at full size, and our records, whose scales the next table gives; the mean with its 95 % interval, "
     "or both seeds where there are two. Rows of one column may be compared only where their scales agree. †: 20 % at most in the mean, where chance is 10 %.",
 )

@@ -35,13 +35,6 @@ RANDOM = [f"large_final/{name}/zero" for name in NEW_VALUES]
 KEPT = [f"large_final/signed_{name}/zero" for name in NEW_VALUES]
 
 
-def apart(mean, low, high, reference):
-    """A difference of two shares in words: "0.47 [0.23, 0.71] points below rewinding"."""
-    side, way = (1, "above") if mean >= 0 else (-1, "below")
-    low, high = sorted(100 * side * end for end in (low, high))
-    return f"{claims.bracketed(100 * side * mean, low, high)} points {way} {reference}"
-
-
 record = records.read(records.largest("signs", "fc", preset))
 table = record.table
 results = [
@@ -256,7 +249,7 @@ def sparse_end(record):
     against = {arm: compared(arm, number=number, table=own) for arm in KEPT}
     worst = min(against, key=lambda arm: against[arm]["mean"])
     name = figures.labels(KEPT)[worst]
-    return f"with {left} left, {name} lies {apart(*against[worst], 'rewinding')}"
+    return f"with {left} left, {name} lies {page.apart(*against[worst], 'rewinding')}"
 
 
 leads = pd.DataFrame(
@@ -283,7 +276,7 @@ page.table(
 )
 conv2 = [other for other in others if other.plan["network"] == "conv2"]
 page.glue(
-    signs_sign_or_value=apart(*compared(KEPT[2], RANDOM[0]), "reinit"),
+    signs_sign_or_value=page.apart(*compared(KEPT[2], RANDOM[0]), "reinit"),
     signs_sparse_end=sparse_end(record),
     signs_sparse_conv2="".join(f" On Conv2 ({one.scale()}), {sparse_end(one)}." for one in conv2),
 )

@@ -47,13 +47,6 @@ rows = table[table["arm"] == ZERO]
 density = 100 * rows.loc[rows["round"] == at, "density"].mean()
 
 
-def apart(mean, low, high, reference):
-    """A difference of two shares in words: "0.47 [0.23, 0.71] points below zero"."""
-    side, way = (1, "above") if mean >= 0 else (-1, "below")
-    low, high = sorted(100 * side * end for end in (low, high))
-    return f"{claims.bracketed(100 * side * mean, low, high)} points {way} {reference}"
-
-
 def ranged(rounds):
     """The densities of some rounds in words, from dense to sparse, rounds in a row as one range."""
     row = (rounds["round"].diff() != 1).cumsum()
@@ -247,8 +240,8 @@ page.glue(
     zeros_variant_2_told=told(VARIANT_2),
     zeros_variants=told(VARIANT_2, VARIANT_1),
     zeros_end=100 * rows.loc[rows["round"] == final_round, "density"].mean(),
-    zeros_frozen_end=apart(*compared(FROZEN, number=final_round), "zeroing"),
-    zeros_variant_1_end=apart(*compared(VARIANT_1, number=final_round), "it"),
+    zeros_frozen_end=page.apart(*compared(FROZEN, number=final_round), "zeroing"),
+    zeros_variant_1_end=page.apart(*compared(VARIANT_1, number=final_round), "it"),
     zeros_zeroed_first=100 * first[VARIANT_1],
 )
 
@@ -264,8 +257,8 @@ page.show(
     name="fig-zeros-leads",
     alt="Differences of test accuracy from zeroing, in percentage points, against the share of "
     f"weights left, in two panels. With {density:.1f} % of weights left, freeze_init lies "
-    f"{apart(*compared(FROZEN), 'it')}, variant_1 {apart(*compared(VARIANT_1), 'it')}, "
-    f"variant_2 {apart(*compared(VARIANT_2), 'it')}.",
+    f"{page.apart(*compared(FROZEN), 'it')}, variant_1 {page.apart(*compared(VARIANT_1), 'it')}, "
+    f"variant_2 {page.apart(*compared(VARIANT_2), 'it')}.",
     caption="What each action gains or loses against zeroing, in percentage points, paired by seed: "
     "mean and 95 % interval. Mind the two scales.",
     source=record.provenance(),
@@ -326,8 +319,8 @@ page.glue(
     if own[rounds - 1] - own[rounds] >= 0.005
     else "so it had come to rest",
     zeros_own_accuracy=100 * last["test_accuracy"].mean(),
-    zeros_own_lead=apart(*lead, "what zero reaches"),
-    zeros_own_mean_lead=apart(*claims.interval(gained), "it"),
+    zeros_own_lead=page.apart(*lead, "what zero reaches"),
+    zeros_own_mean_lead=page.apart(*claims.interval(gained), "it"),
 )
 
 # %% [markdown]

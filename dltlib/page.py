@@ -365,19 +365,19 @@ def signed(value: float, decimals: int = 2) -> str:
     return f"{value:+.{decimals}f}".replace("-", MINUS)
 
 
-def difference(mean: float, low: float, high: float) -> str:
+def apart(mean: float, low: float, high: float, reference: str) -> str:
     """A difference of two shares in words, to glue: in percentage points, with its 95 % interval.
 
     An end that is not a number (a single seed has no interval) leaves the interval out.
 
-    >>> difference(-0.012, -0.02, -0.004)
-    '1.20 points below (95 % interval −2.00 to −0.40)'
+    >>> apart(-0.012, -0.02, -0.004, "rewinding")
+    '1.20 [0.40, 2.00] points below rewinding'
     """
-    words = f"{abs(100 * mean):.2f} points {'below' if mean < 0 else 'above'}"
-    if math.isnan(low) or math.isnan(high):
-        return words
-    ends = " to ".join(signed(100 * end) for end in (low, high))
-    return f"{words} (95 % interval {ends})"
+    from dltlib import claims
+
+    side, way = (1, "above") if mean >= 0 else (-1, "below")
+    low, high = sorted(100 * side * end for end in (low, high))
+    return f"{claims.bracketed(100 * side * mean, low, high)} points {way} {reference}"
 
 
 def glue(**values: bool | int | float | str) -> None:

@@ -263,10 +263,9 @@ def test_an_arm_that_is_not_there_is_named() -> None:
 
 
 def test_differences_and_intervals_in_words() -> None:
-    assert page.difference(-0.012, -0.02, 0.004) == (
-        "1.20 points below (95 % interval −2.00 to +0.40)"
-    )
-    assert page.difference(0.01, math.nan, math.nan) == "1.00 points above"
+    said = page.apart(-0.012, -0.02, 0.004, "rewinding")
+    assert said == "1.20 [−0.40, 2.00] points below rewinding"
+    assert page.apart(0.01, math.nan, math.nan, "it") == "1.00 points above it"
     assert claims.bracketed(-0.13, -0.9, 0.64) == "−0.13 [−0.90, 0.64]"
     assert claims.bracketed(-0.5, math.nan, math.nan) == "−0.50"
     assert claims.bracketed(math.nan, math.nan, math.nan) == ""
