@@ -65,7 +65,7 @@ def _zeros_thumbnail(evidence: claims.Evidence) -> Any:
     shown = table[table["density"] >= evidence.limits.any_pruning[0]]
     arms = {
         "large_final/rewind/zero": "zeroed",
-        "large_final/rewind/freeze_init": "frozen at $w_i$",
+        "large_final/rewind/freeze_init": "frozen",
     }
     return figures.lead_thumbnail(shown, "large_final/rewind/freeze_init", arms)
 
