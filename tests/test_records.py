@@ -73,7 +73,7 @@ def test_a_caption_says_where_numbers_come_from(tmp_path: Path) -> None:
     assert "`dltlib run criteria`" in text
     plan = experiments.plan("signs", "conv2", "cpu").as_dict()
     small = records.Record(pd.DataFrame(), {"plan": plan})
-    assert small.scale() == "conv2/cifar10, width 0.125, 3,000 training images"
+    assert small.scale() == "conv2/cifar10, width 0.25, 5,000 training images"
 
 
 def test_the_order_of_rows_does_not_change_a_byte(tmp_path: Path) -> None:
