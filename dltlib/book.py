@@ -440,7 +440,7 @@ def problems(name: str, root: Path | None = None) -> list[str]:
     if not _same_cells(notebook, _written(root, name)):
         found.append(
             f"chapter {name}: its notebook says other things than its text: "
-            f"'dltlib book {name}' executes it anew"
+            f"'dltlib book {name}' brings it up to date, and executes it if its code changed"
         )
     return found + _output_problems(root, name, notebook)
 

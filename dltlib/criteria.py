@@ -42,11 +42,11 @@ def criterion(formula: str, opposite: str | None = None) -> Callable[[Score], Sc
     """Register the decorated function under its own name; see `Criterion` for the arguments.
 
     >>> @criteria.criterion(r"|w_f|^2")
-    ... def energy(history):
+    ... def squared_for_this_example(history):
     ...     return history.final**2
-    >>> experiments.plan("criteria", arms=["energy"]).arms
-    ('energy/rewind/zero',)
-    >>> del criteria.CRITERIA["energy"]
+    >>> experiments.plan("criteria", arms=["squared_for_this_example"]).arms
+    ('squared_for_this_example/rewind/zero',)
+    >>> del criteria.CRITERIA["squared_for_this_example"]
     """
 
     def register(score: Score) -> Score:
