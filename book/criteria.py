@@ -334,7 +334,7 @@ page.show(
 # {glue:text}`criteria_more` {glue:text}`criteria_closest`
 
 # %% tags=["remove-input"]
-densities = (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
+densities = (1, 0.2, 0.05, 0.02, 0.01)
 page.table(
     figures.accuracy_table(table, densities, [f"{name}/rewind/zero" for name in order]),
     caption="Test accuracy in percent at chosen densities: mean over seeds, and how far its 95 % interval reaches to either side.",

@@ -211,7 +211,7 @@ page.show(
 )
 page.table(
     figures.accuracy_table(
-        table, (0.4, 0.2, 0.1, 0.05, 0.02, 0.01), [ZERO, FROZEN, VARIANT_1, VARIANT_2]
+        table, (0.4, 0.2, 0.05, 0.02, 0.01), [ZERO, FROZEN, VARIANT_1, VARIANT_2]
     ).rename_axis(index=None, columns="weights left"),
     caption="Test accuracy in percent, mean ± half the width of its 95 % interval.",
 )

@@ -276,23 +276,23 @@ def _run(options: argparse.Namespace) -> None:
 
         print("\n".join(forecast.describe(plan, _device(options.device))))
         return
-    if not options.force and storage.is_finished(plan):
-        print(f"{name}: finished already, {storage.record_path(plan)} (--force reruns it)")
-        _tell(storage.record_path(plan), options.quiet)
-        return
+    finished = not options.force and storage.is_finished(plan)
     asked: dict[str, Any] = {
         name: getattr(options, name) for name in ("at_once", "force", "accept_change")
     }
-    if not options.dask:  # with it, devices and data are the workers'
+    # With dask, devices and data are the workers'; a preset's record is returned as it is.
+    if not options.dask and not (finished and not storage.is_own(plan)):
         asked["dataset"] = experiments.load_dataset(plan)
         asked["device"] = _device(options.device)
-    with progress.bar(name, size.iterations, plan.rounds or plan.epochs, options.quiet) as report:
+    hidden = options.quiet or finished
+    with progress.bar(name, size.iterations, plan.rounds or plan.epochs, hidden) as report:
         asked["progress"] = report
         if options.dask:
             target = cluster.run(plan, options.dask, options.device, **asked)
         else:
             target = runs.run(plan, **asked)
-    print(f"{name}: {target}")
+    said = f"finished already, {target} (--force reruns it)" if finished else target
+    print(f"{name}: {said}")
     _tell(target, options.quiet)
 
 

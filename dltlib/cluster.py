@@ -88,6 +88,8 @@ def run(
         taken = client.submit(fingerprint, plan, device, pure=False).result()
         size = at_once or math.ceil(len(plan.replicas()) / threads)
         work = storage.resume(plan, Fingerprint(**taken), size, force, accept_change)
+        if work.finished:
+            return work.finished
         runs.report_earlier(work, experiments.size(plan).iterations, progress)
         parts = {tuple(part.replicas): part for part in work.checkpoints}
         waiting = distributed.as_completed()

@@ -55,6 +55,20 @@ class Fingerprint:
             said.append("another kind of processor ({}; here {})".format(*words))
         return said
 
+    def hold_record(self, manifest: Mapping[str, Any]) -> None:
+        """Raise `UserError` if a finished record, whose manifest this is, was made by what gives
+        other numbers on the same kind of processor; where it does not say, or another kind made it,
+        there is nothing to compare."""
+        if "fingerprint" not in manifest or manifest["processor"] != dict(self.processor):
+            return
+        made = {**manifest["fingerprint"], "processor": manifest["processor"]}
+        if differences := self.differences(made):
+            raise UserError(
+                f"the record {manifest['name']} was made by what gives {'; '.join(differences)}: "
+                "remake it with --force (force=True), or give the criterion or action that you "
+                "changed another name"
+            )
+
     def origin(self) -> dict[str, Any]:
         """For a checkpoint: by which commit, and by what, its rows are made."""
         return {"commit": records.commit(), **self.as_dict()}
@@ -77,14 +91,11 @@ class Fingerprint:
 
 def take(plan: Plan, dataset: Dataset, device: torch.device) -> Fingerprint:
     """The fingerprint of a plan's arms here and now, within a second or so."""
-    return Fingerprint(processor.kind(device), of_data(dataset), of_arms(plan, device))
-
-
-def of_arms(plan: Plan, device: torch.device) -> dict[str, str]:
-    """A hash of what each arm's probe gives here and now."""
+    small = _small(plan)
     registered = (*CRITERIA.values(), *MASK1_ACTIONS.values(), *MASK0_ACTIONS.values())
-    hashes = probe(_small(plan), str(device), registered)
-    return {arm: hashes[_early(arm)] for arm in plan.arms}
+    hashes = probe(small, str(device), registered)
+    arms = {arm: hashes[_early(arm)] for arm in plan.arms}
+    return Fingerprint(processor.kind(device), of_data(dataset), arms)
 
 
 def of_data(dataset: Dataset) -> str:
@@ -95,23 +106,6 @@ def of_data(dataset: Dataset) -> str:
             found.update(str(tuple(part.shape)).encode())
             found.update(part.cpu().contiguous().numpy().data)
     return found.hexdigest()
-
-
-def check_current(plan: Plan, manifest: Mapping[str, Any], device: torch.device) -> None:
-    """Raise `UserError` if the code that is here now gives other numbers than the plan's finished
-    record has, whose manifest this is; where the record does not say, or another kind of processor
-    made it, there is nothing to compare."""
-    made = manifest.get("fingerprint")
-    if made is None or manifest.get("processor") != processor.kind(device):
-        return
-    now = of_arms(plan, device)
-    changed = [arm for arm, value in made["arms"].items() if now.get(arm, value) != value]
-    if changed:
-        raise UserError(
-            f"the record {manifest['name']} was made by code that gives other numbers for "
-            f"{', '.join(changed)}: remake it with --force (force=True), or keep it under another "
-            "name of the criterion or action"
-        )
 
 
 PROBED_IMAGES, PROBED_BATCH, PROBED_WIDTH = 120, 30, 0.1

@@ -36,7 +36,7 @@ def run(
 
     Records of stock presets go to `paths.records()`, others to their directory under
     `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d; if it
-    is one of your own, and a criterion or an action has been changed since, that is a `UserError`.
+    is one of your own, and code or data would give other numbers now, that is a `UserError`.
     ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas train
     side by side; on a CPU it never changes the numbers, on a GPU no more than rounding does.
     ``accept_change`` goes on with checkpoints that code or a processor began which give other
@@ -44,9 +44,6 @@ def run(
     """
     device = torch.device(device)
     if finished := storage.ready(plan, force):
-        if storage.is_own(plan):
-            manifest = records.read(finished.stem, finished.parent).manifest
-            fingerprints.check_current(plan, manifest, device)
         return finished
     network, size = experiments.build_network(plan), experiments.size(plan)
     dataset = (dataset or experiments.load_dataset(plan)).to(device)
@@ -54,6 +51,8 @@ def run(
     fitting = at_once or resources.replicas_at_once(plan, network, device)
     fingerprint = fingerprints.take(plan, dataset, device)
     work = storage.resume(plan, fingerprint, fitting, force, accept_change)
+    if work.finished:
+        return work.finished
     report_earlier(work, size.iterations, progress)
     for checkpoint in work.checkpoints:
         for _ in rounds(plan, checkpoint, device, dataset, progress):

@@ -35,12 +35,14 @@ class Reused:
 
 @dataclass
 class Work:
-    """A plan under way: a checkpoint for each shard, and what is taken from earlier records."""
+    """A plan under way: a checkpoint for each shard, and what is taken from earlier records; or
+    else its finished record."""
 
     plan: Plan
     fingerprint: Fingerprint
     checkpoints: list[Checkpoint]
     reused: list[Reused]
+    finished: Path | None = None
 
 
 # --- where --------------------------------------------------------------------------------------
@@ -91,9 +93,12 @@ def is_finished(plan: Plan) -> bool:
 
 
 def ready(plan: Plan, force: bool = False) -> Path | None:
-    """The plan's finished record, unless it is to be remade by ``force``; if there is none, raise
-    `UserError` now, and not after hours, where checkpoints or the record cannot be written."""
-    if not force and is_finished(plan):
+    """The finished record of an unchanged preset, unless it is to be remade by ``force``.
+
+    One of the user's own is `resume`'s to look at, who knows what the code gives now. Raises
+    `UserError` now, and not after hours, where checkpoints or the record cannot be written.
+    """
+    if not force and not is_own(plan) and is_finished(plan):
         return record_path(plan)
     for directory in (record_directory(plan), run_directory(plan)):
         files.check_writable(directory)
@@ -114,10 +119,15 @@ def resume(
 
     ``fitting`` replicas train side by side at most. ``force`` begins anew: checkpoints go, and
     nothing is taken from records. Raises `UserError` for a checkpoint that is damaged, or that was
-    begun by what gives other numbers (unless ``accept_change``).
+    begun by what gives other numbers (unless ``accept_change``), or a finished record of one's own
+    that was.
     """
     if force:
         checkpoints.delete(run_directory(plan))
+    elif is_finished(plan):
+        path = record_path(plan)
+        fingerprint.hold_record(records.read(path.stem, path.parent).manifest)
+        return Work(plan, fingerprint, [], [], path)
     found = _resumable(plan)
     for checkpoint in found:
         fingerprint.hold(checkpoint, accept_change)

@@ -16,6 +16,7 @@ import torch
 
 from dltlib import (
     catalogue,
+    cli,
     criteria,
     datasets,
     experiments,
@@ -350,6 +351,7 @@ def test_a_criterion_that_a_cell_defines_again_is_another(monkeypatch: pytest.Mo
     monkeypatch.setitem(criteria.CRITERIA, "movement", turned)
     with pytest.raises(UserError, match=r"other numbers for movement/rewind/zero: .*--force"):
         runs.run(some)
+    assert cli.main(experiments.command(some).split()[1:]) == 2
     more = manifest_of(runs.run(dataclasses.replace(some, seeds=2)))
     assert "reused" not in more
     assert "reused" not in manifest_of(runs.run(some, force=True))
