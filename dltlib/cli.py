@@ -276,7 +276,7 @@ def _run(options: argparse.Namespace) -> None:
 
         print("\n".join(forecast.describe(plan, _device(options.device))))
         return
-    finished = not options.force and storage.is_finished(plan)
+    finished = not options.force and storage.finished(plan) is not None
     asked: dict[str, Any] = {
         name: getattr(options, name) for name in ("at_once", "force", "accept_change")
     }

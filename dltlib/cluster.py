@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from dltlib import experiments, files, fingerprints, paths, processor, resources, runs, storage
+from dltlib import files, fingerprints, paths, processor, runs, storage
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 from dltlib.fingerprints import Fingerprint
@@ -76,8 +76,9 @@ def run(
     Shards that an earlier run left, here or there, go on as they are. The fingerprint is that of
     one worker; another on which the arms give other numbers is refused.
     """
-    if finished := storage.ready(plan, force):
-        return finished
+    record = storage.ready(plan, force)
+    if record and not storage.is_own(plan):
+        return storage.record_path(plan)
     with connect(address) as client:
         import distributed
 
@@ -85,12 +86,13 @@ def run(
         if not threads:
             raise UserError(f"the scheduler at {address} has no workers yet: start some")
         _refuse_shared_gpus(client, device)
-        taken = client.submit(fingerprint, plan, device, pure=False).result()
+        taken = Fingerprint(**client.submit(fingerprint, plan, device, pure=False).result())
+        if record:
+            taken.hold_record(record.manifest)
+            return storage.record_path(plan)
         size = at_once or math.ceil(len(plan.replicas()) / threads)
-        work = storage.resume(plan, Fingerprint(**taken), size, force, accept_change)
-        if work.finished:
-            return work.finished
-        runs.report_earlier(work, experiments.size(plan).iterations, progress)
+        work = storage.resume(plan, taken, size, force, accept_change)
+        runs.report_earlier(work, progress)
         parts = {tuple(part.replicas): part for part in work.checkpoints}
         waiting = distributed.as_completed()
         for checkpoint in parts.values():
@@ -165,7 +167,6 @@ def _device(name: str) -> "torch.device":
 def fingerprint(plan: Plan, device: str) -> dict[str, Any]:
     """On a worker: what decides the numbers there."""
     where = _device(device)
-    resources.check_precision(plan, where)
     data = _dataset(plan.dataset, paths.data(), plan.train_images)
     return fingerprints.take(plan, data, where).as_dict()
 

@@ -6,18 +6,19 @@ is a kind in `kinds`.
 
 import dataclasses
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from dltlib import catalogue, datasets, networks, plans
+from dltlib import catalogue, datasets, networks, plans, resources
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 from dltlib.kinds import KINDS, Progress, Shard, unheard
 from dltlib.networks import Network
-from dltlib.plans import Plan
+from dltlib.plans import Plan, Replica
 
 
 def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides: Any) -> Plan:
@@ -99,7 +100,11 @@ def load_dataset(of: Plan) -> Dataset:
 
 
 def in_memory(of: Plan, device: torch.device, progress: Progress = unheard) -> Checkpoint:
-    """Run a small plan from start to end, all replicas side by side, and keep nothing on disk."""
+    """Run a small plan from start to end, all replicas side by side, and keep nothing on disk.
+
+    Raises `UserError` for a precision that the device does not compute in.
+    """
+    resources.check_precision(of, device)
     checkpoint = Checkpoint(None, of.hash(), of.replicas())
     dataset = load_dataset(of).to(device)
     shard = Shard(of, build_network(of), dataset, device, checkpoint, progress)
@@ -147,6 +152,15 @@ def size(of: Plan) -> Size:
                 f"keep_{role} {of.keep_rate(role)} leaves nothing after {of.rounds} rounds"
             )
     return counted
+
+
+def iterations(of: Plan, replicas: Iterable[Replica]) -> int:
+    """Replica-iterations of some of a plan's replicas, the dense training of each seed shared."""
+    arms: dict[int, list[str]] = {}
+    for replica in replicas:
+        arms.setdefault(replica.seed, []).append(replica.arm)
+    each = (dataclasses.replace(of, seeds=1, arms=tuple(some)) for some in arms.values())
+    return sum(size(one).iterations for one in each)
 
 
 def _about(number: int) -> str:

@@ -4,7 +4,6 @@ Replicas are independent of one another, so a plan may run whole, in shards, res
 machines, and leaves the same records.
 """
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,17 +42,20 @@ def run(
     numbers; the manifest then names both.
     """
     device = torch.device(device)
-    if finished := storage.ready(plan, force):
-        return finished
-    network, size = experiments.build_network(plan), experiments.size(plan)
+    record = storage.ready(plan, force)
+    if record and not storage.is_own(plan):
+        return storage.record_path(plan)
     dataset = (dataset or experiments.load_dataset(plan)).to(device)
-    resources.check_precision(plan, device)
-    fitting = at_once or resources.replicas_at_once(plan, network, device)
     fingerprint = fingerprints.take(plan, dataset, device)
+    if record:
+        fingerprint.hold_record(record.manifest)
+        return storage.record_path(plan)
+    fitting = at_once
+    if not fitting:
+        network = experiments.build_network(plan)
+        fitting = resources.replicas_at_once(plan, network, device)
     work = storage.resume(plan, fingerprint, fitting, force, accept_change)
-    if work.finished:
-        return work.finished
-    report_earlier(work, size.iterations, progress)
+    report_earlier(work, progress)
     for checkpoint in work.checkpoints:
         for _ in rounds(plan, checkpoint, device, dataset, progress):
             pass
@@ -68,13 +70,12 @@ def table(
     No earlier run is resumed and no record read, so this is for small plans. Columns are those of
     `records.COLUMNS` that the experiment measures.
     """
-    device = torch.device(device)
-    resources.check_precision(plan, device)
-    return records.as_table(experiments.in_memory(plan, device, progress or unheard).rows)
+    checkpoint = experiments.in_memory(plan, torch.device(device), progress or unheard)
+    return records.as_table(checkpoint.rows)
 
 
-def report_earlier(work: Work, iterations: int, progress: Progress | None) -> None:
-    """Tell of the work that is there already, of a plan of so many replica-iterations."""
+def report_earlier(work: Work, progress: Progress | None) -> None:
+    """Tell of the work of a plan that is there already."""
     if progress is None:
         return
     for checkpoint in work.checkpoints:
@@ -84,18 +85,9 @@ def report_earlier(work: Work, iterations: int, progress: Progress | None) -> No
             progress(checkpoint.iterations, math.nan, max(0, checkpoint.round), earlier=told)
     if work.reused:
         told = ", ".join(f"{len(part.replicas)} from {part.record}" for part in work.reused)
-        saved = iterations - _left(work)
+        left = [replica for part in work.checkpoints for replica in part.replicas]
+        saved = experiments.size(work.plan).iterations - experiments.iterations(work.plan, left)
         progress(saved, math.nan, 0, earlier=f"networks trained already are taken over: {told}")
-
-
-def _left(work: Work) -> int:
-    """Replica-iterations of the shards, finished or not: each seed with the arms that it lacks."""
-    arms: dict[int, list[str]] = {}
-    for checkpoint in work.checkpoints:
-        for replica in checkpoint.replicas:
-            arms.setdefault(replica.seed, []).append(replica.arm)
-    plans = (dataclasses.replace(work.plan, seeds=1, arms=tuple(each)) for each in arms.values())
-    return sum(experiments.size(plan).iterations for plan in plans)
 
 
 def rounds(

@@ -35,14 +35,12 @@ class Reused:
 
 @dataclass
 class Work:
-    """A plan under way: a checkpoint for each shard, and what is taken from earlier records; or
-    else its finished record."""
+    """A plan under way: a checkpoint for each shard, and what is taken from earlier records."""
 
     plan: Plan
     fingerprint: Fingerprint
     checkpoints: list[Checkpoint]
     reused: list[Reused]
-    finished: Path | None = None
 
 
 # --- where --------------------------------------------------------------------------------------
@@ -73,33 +71,34 @@ def record_path(plan: Plan) -> Path:
     return record_directory(plan) / f"{experiments.name(plan)}.parquet"
 
 
-def is_finished(plan: Plan) -> bool:
-    """Whether a whole record of exactly this plan is there.
+def finished(plan: Plan) -> records.Record | None:
+    """The whole record of exactly this plan, if it is there.
 
     Raises `UserError` if what is there is damaged, or belongs to another configuration: nothing
     is overwritten without ``--force``.
     """
     path = record_path(plan)
     if not path.exists():
-        return False
-    made = plans.defaults() | records.read(path.stem, path.parent).plan
+        return None
+    record = records.read(path.stem, path.parent)
+    made = plans.defaults() | record.plan
     if made != plan.as_dict():
         changed = sorted(key for key, value in plan.as_dict().items() if made.get(key) != value)
         raise UserError(
             f"the record {path.stem} in {path.parent} was made with other values of "
             f"{', '.join(changed)}: keep it, or remake it with --force"
         )
-    return True
+    return record
 
 
-def ready(plan: Plan, force: bool = False) -> Path | None:
-    """The finished record of an unchanged preset, unless it is to be remade by ``force``.
+def ready(plan: Plan, force: bool = False) -> records.Record | None:
+    """The plan's finished record, unless it is to be remade by ``force``.
 
-    One of the user's own is `resume`'s to look at, who knows what the code gives now. Raises
-    `UserError` now, and not after hours, where checkpoints or the record cannot be written.
+    Where there is none, raises `UserError` now, and not after hours, if checkpoints or the record
+    cannot be written.
     """
-    if not force and not is_own(plan) and is_finished(plan):
-        return record_path(plan)
+    if not force and (record := finished(plan)):
+        return record
     for directory in (record_directory(plan), run_directory(plan)):
         files.check_writable(directory)
     return None
@@ -119,15 +118,10 @@ def resume(
 
     ``fitting`` replicas train side by side at most. ``force`` begins anew: checkpoints go, and
     nothing is taken from records. Raises `UserError` for a checkpoint that is damaged, or that was
-    begun by what gives other numbers (unless ``accept_change``), or a finished record of one's own
-    that was.
+    begun by what gives other numbers (unless ``accept_change``).
     """
     if force:
         checkpoints.delete(run_directory(plan))
-    elif is_finished(plan):
-        path = record_path(plan)
-        fingerprint.hold_record(records.read(path.stem, path.parent).manifest)
-        return Work(plan, fingerprint, [], [], path)
     found = _resumable(plan)
     for checkpoint in found:
         fingerprint.hold(checkpoint, accept_change)

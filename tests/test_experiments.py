@@ -388,7 +388,7 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
         monkeypatch.setattr(Checkpoint, "save", stop_after(last))
         with pytest.raises(Stop):
             runs.run(some)
-        assert not storage.is_finished(some)
+        assert not storage.finished(some)
     monkeypatch.setattr(Checkpoint, "save", stop_after(10**6))
     reports: dict[bool, int] = {True: 0, False: 0}
 
@@ -535,10 +535,10 @@ def test_a_crash_while_the_record_is_written_costs_nothing(
         )
         with pytest.raises(Stop):
             runs.run(some)
-    assert not storage.is_finished(some)
+    assert not storage.finished(some)
     monkeypatch.setattr(training, "train", crash)  # nothing is left to train
     runs.run(some)
-    assert storage.is_finished(some)
+    assert storage.finished(some)
 
 
 # --- finished, forced, foreign ----------------------------------------------------------------
@@ -615,7 +615,7 @@ def test_a_damaged_checkpoint_is_not_overwritten_unless_forced() -> None:
     assert path.read_bytes() == b"cut short"
     assert any("is damaged" in line for line in storage.status())
     runs.run(some, force=True)
-    assert storage.is_finished(some)
+    assert storage.finished(some)
 
 
 @pytest.mark.parametrize("variable", ["DLTLIB_RUNS", "DLTLIB_RECORDS"])
