@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - criteria-fc-tiny
+#     - signs-fc-tiny
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +12,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["criteria-fc-tiny", "signs-fc-tiny"]
 # ---
 
 # %% [markdown]
@@ -128,7 +130,7 @@ print("On your network too, large_final beats random:", beaten)
 # ## On the paper's figure
 #
 # The criterion among the paper's nine, from the book's record on the same digits. Networks of one seed begin alike, here and in the record, so that the curves can
-# be compared. Yours is black unless you give it a colour and dashes, as `signed_mean` gets here.
+# be compared. Yours has the colour of the text unless you give it a colour and dashes, as `signed_mean` gets here.
 
 # %% tags=["remove-input"]
 figures.STYLES["signed_mean"] = figures.Style(figures.BLACK, figures.DASHED)
@@ -139,7 +141,7 @@ page.show(
     figures.accuracy_curves(among_nine),
     name="fig-ablation-criterion",
     alt="Test accuracy on digits against the share of weights left, one curve with its interval for "
-    "each of the paper's nine criteria, in colours, and for yours, in black.",
+    "each of the paper's nine criteria, in colours, and for yours, in the colour of the text.",
     caption="Your criterion, in the colour of the text, among the paper's nine: test accuracy on the digits against the share of weights left, mean over seeds and its 95 % interval.",
     source=f"Live, beside the record: {nine.provenance()}",
 )
@@ -151,8 +153,8 @@ page.show(
     figures.accuracy_curves(among_seven),
     name="fig-ablation-action",
     alt="Test accuracy on digits against the share of weights left, one curve with its interval for "
-    "each of the paper's seven mask-1 actions, in colours, and for yours, in black dashes.",
-    caption="Your mask-1 action, in the colour of the text and dashed, among the paper's seven: reds draw signs anew, greens keep them.",
+    "each of the paper's seven mask-1 actions, in colours, and for yours, dashed, in the colour of the text.",
+    caption="Your mask-1 action, in the colour of the text and dashed, among the paper's seven: warm colours draw signs anew, greens keep them.",
     source=f"Live, beside the record: {seven.provenance()}",
 )
 
@@ -193,19 +195,19 @@ page.show(
 # py-modules = ["my_tickets"]
 # ```
 #
-# Once that is installed (`pip install -e .`), every command knows what it adds, on a cluster's workers too:
+# Once that is installed where this library is (`../lottery/.venv/bin/pip install -e .`, if that is where its environment lies), every command knows what it adds, on a cluster's workers too:
 #
 # ```sh
 # dltlib run criteria --arms large_final large_sum random --preset cpu
 # dltlib run signs --network bottleneck --arms large_final/signed_mean --preset tiny
 # ```
 #
-# `dltlib run` ends by saying where its record lies, and `dltlib status` lists it; with its name and folder in place of these,
+# `dltlib run` ends by saying where its record lies, and `dltlib status` lists it; with its name in place of this one,
 #
 # ```python
-# from dltlib import figures, records
+# from dltlib import figures, storage
 #
-# mine = records.read("signs-fc-tiny-0123456789ab", "runs/signs-fc-tiny-0123456789ab")
+# mine = storage.find_record("signs-fc-tiny-0123456789ab")
 # figures.accuracy_curves(mine.table).savefig("mine.png")
 # ```
 #

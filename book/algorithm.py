@@ -1,5 +1,7 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records: []
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +10,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: []
 # ---
 
 # %% [markdown]

@@ -1,5 +1,11 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - supermasks-*
+#     - learned_supermasks-*
+#     - identity_supermasks-*
+#     - learning_rates-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +14,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["supermasks-*", "learned_supermasks-*", "identity_supermasks-*", "learning_rates-*"]
 # ---
 
 # %% [markdown]
@@ -614,7 +618,6 @@ titles = {
 drawing = figures.accuracy_curves(
     pd.concat([tickets, pd.DataFrame(dense_rows)]), list(rankings), names=titles
 )
-drawing.axes[0].set_ylim(top=101)
 page.show(
     drawing,
     name="fig-supermasks-tickets",

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - criteria-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +11,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["criteria-*"]
 # ---
 
 # %% [markdown]

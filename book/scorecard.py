@@ -1,5 +1,13 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - criteria-*
+#     - signs-*
+#     - zeros-*
+#     - supermasks-*
+#     - learned_supermasks-*
+#     - pilot-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +16,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["criteria-*", "signs-*", "zeros-*", "supermasks-*", "learned_supermasks-*", "pilot-*"]
 # ---
 
 # %% [markdown]
@@ -406,7 +412,7 @@ page.show(
     ),
     caption=(
         "How far the evidence for each claim lies from its threshold (the vertical line). Dots with intervals: the comparison that "
-        "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; pale dots: the claim's "
+        "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; faint dots: the claim's "
         "other comparisons. An interval wholly to the right means reproduced, wholly to the left "
         "not reproduced, across the line undecided. Crosses are single seeds: with fewer than three there is no interval and no "
         "verdict. The scale is linear from −1 to +1 and logarithmic beyond."

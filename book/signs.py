@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - signs-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +11,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["signs-*"]
 # ---
 
 # %% [markdown]
@@ -92,7 +93,7 @@ page.basis(record)
 # three above them with one thing held fast: every weight keeps the sign it was born with. If its size is what
 # a ticket needs, they should do as badly as those above. The paper found that they come close to rewinding instead.
 #
-
+#
 # ## Seven starts for one ticket
 #
 # Here is a real ticket to look at. The next cell trains a small network on the digits that come with scikit-learn,
@@ -131,7 +132,7 @@ page.show(
     "same with kept signs fill only the lower left and the upper right one.",
     caption="What each action starts kept weights from, against what they were drawn as: the "
     "first layer of a network trained on digits, half of its weights kept. Open dots changed sign. "
-    "*Red*: random signs, all four quadrants. *Green*: kept signs, only two of them. Constants lie "
+    "*Warm colours*: random signs, all four quadrants. *Greens*: kept signs, only two of them. Constants lie "
     r"on two lines, at $\pm\alpha$.",
     source=f"Made by the cell above: {layer.shape[0]} inputs, {layer.shape[1]} units, seed 0.",
 )
@@ -143,7 +144,7 @@ page.glue(
 
 # %% [markdown]
 # In {numref}`fig-signs-starts`, nothing is left of a weight's own size in any of the six. All that
-# tells the green panels from the red ones is that two quadrants are empty.
+# tells the panels in green from the others is that two quadrants are empty.
 # Few dots lie near the vertical line: {glue:text}`signs_near_all` % of all weights of this layer were drawn
 # within a quarter of $\alpha$ of zero, where a sign means little, but only {glue:text}`signs_near_kept` % of those that
 # were kept.
@@ -166,7 +167,7 @@ page.show(
     f"%, three arms with kept signs {min(kept_means):.1f} to {max(kept_means):.1f} %, three with "
     f"random signs {min(random_means):.1f} to {max(random_means):.1f} %.",
     caption="Test accuracy at early stopping against the share of weights left, seven mask-1 "
-    "actions. *Reds*: random signs; *greens*: kept signs; *blue*: rewinding. Mean and 95 % "
+    "actions. *Warm colours*: random signs; *greens*: kept signs; *blue*: rewinding. Mean and 95 % "
     "interval over seeds.",
     source=record.provenance(),
 )

@@ -1,5 +1,8 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - bench
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +11,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["bench"]
 # ---
 
 # %% [markdown]

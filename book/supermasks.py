@@ -1,5 +1,10 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - training_time-fc-*
+#     - supermasks-fc-*
+#     - learned_supermasks-fc-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +13,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["training_time-fc-*", "supermasks-fc-*", "learned_supermasks-fc-*"]
 # ---
 
 # %% [markdown]

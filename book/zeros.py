@@ -1,5 +1,9 @@
 # ---
 # jupyter:
+#   dltlib:
+#     records:
+#     - zeros-*
+#     - criteria-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -8,8 +12,6 @@
 #     display_name: Python 3
 #     language: python
 #     name: python3
-#   dltlib:
-#     records: ["zeros-*", "criteria-*"]
 # ---
 
 # %% [markdown]
@@ -133,7 +135,7 @@ page.basis(record, criteria_record)
 # The last action is another reading of the second variant, met in two reading notes on the paper: no
 # criterion at all, only directions. How much it prunes is up to training. ({doc}`algorithm` explains
 # the words {term}`arm`, {term}`round` and {term}`density`.)
-
+#
 # ## Five fates
 #
 # Again a real layer first. The next cell trains a network on digits, keeps the

@@ -428,6 +428,12 @@ def check(names: Sequence[str] | None = None, *, root: Path | None = None) -> No
         raise UserError("\n".join(found))
 
 
+def behind(names: Sequence[str], root: Path | None = None) -> list[str]:
+    """The chapters that are not up to date, besides ``names``."""
+    root = _root(root)
+    return [name for name in chapters(root) if name not in names and problems(name, root)]
+
+
 def problems(name: str, root: Path | None = None) -> list[str]:
     """What is wrong with the executed notebook of chapter `name`, one line for each thing."""
     import nbformat
@@ -648,6 +654,10 @@ def main(arguments: argparse.Namespace) -> None:
     execute(arguments.chapters, force=arguments.force, parameters=parameters)
     if not parameters and not arguments.no_site:
         print(f"the book: {build(arguments.chapters, force=arguments.force)}")
+    if arguments.chapters and (others := behind(arguments.chapters)):
+        print(
+            f"not up to date: {', '.join(others)} (`dltlib book` without names executes them too)"
+        )
 
 
 def _parameter(text: str) -> tuple[str, Any]:

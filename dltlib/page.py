@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 144
 """Resolution of figures: one and a half times a screen's, so that phones show them crisp."""
+NARROW_SCREEN = 520
+"""Pixels: on screens up to so wide, figures show their narrow form."""
 SHORTEST_ALT = 30
 """Fewest characters of an alt text: less than that describes no figure."""
 
@@ -98,13 +100,18 @@ def show(figure: "Figure", *, name: str, alt: str, caption: str, source: str | N
 
 
 def forms_of(figure: "Figure") -> dict[str, str]:
-    """What else than a picture a figure is: ``svg``, ``csv`` where it has numbers of its own,
-    ``drawn_by`` (the function's name) and ``cell`` (the chapter's code) where there are such."""
+    """What else than a picture a figure is: ``svg``, ``narrow`` (for phones), ``csv`` where it has
+    numbers of its own, ``drawn_by`` (the function's name) and ``cell`` (the chapter's code), the
+    latter four where there are such."""
     from IPython import get_ipython
+    from matplotlib import pyplot
 
     from dltlib import figures
 
     found = {"svg": figures.svg(figure)}
+    if narrow := figures.narrow(figure):
+        found["narrow"] = figures.svg(narrow)
+        pyplot.close(narrow)
     numbers = figures.numbers_of(figure)
     if numbers is not None:
         found["csv"] = numbers.to_csv(index=False, float_format="%.6g")
@@ -117,22 +124,40 @@ def forms_of(figure: "Figure") -> dict[str, str]:
 
 def written(forms: "Mapping[str, str]", site: Path, name: str, alt: str, to_root: str) -> str:
     """Put a figure's pictures into ``site/_figures``; returns the HTML that shows the one that
-    fits the page's mode, from a page that reaches the site's root by ``to_root``."""
+    fits the page's mode and width, from a page that reaches the site's root by ``to_root``."""
     from dltlib.figures import forms as figure_forms
 
     folder = site / "_figures"
     folder.mkdir(parents=True, exist_ok=True)
-    light = forms["svg"]
-    for suffix, text in (("", light), ("-dark", figure_forms.dark(light))):
-        (folder / f"{name}{suffix}.svg").write_text(text, encoding="utf-8")
-    width, height = (
-        round(float(points) * _PIXELS_PER_INCH / _POINTS_PER_INCH)
-        for points in re.findall(r'(?:width|height)="([\d.]+)pt"', light)[:2]
-    )
-    return "".join(
-        f'<img class="only-{mode}" src="{to_root}_figures/{name}{suffix}.svg" '
-        f'alt="{html.escape(alt, quote=True)}" width="{width}" height="{height}" loading="lazy">'
-        for mode, suffix in (("light", ""), ("dark", "-dark"))
+    sizes = {}
+    for form, kind in (("", "svg"), ("-narrow", "narrow")):
+        if light := forms.get(kind, ""):
+            (folder / f"{name}{form}.svg").write_text(light, encoding="utf-8")
+            (folder / f"{name}{form}-dark.svg").write_text(
+                figure_forms.dark(light), encoding="utf-8"
+            )
+            sizes[form] = _size(light)
+    pictures = []
+    for mode, suffix in (("light", ""), ("dark", "-dark")):
+        at = f"{to_root}_figures/{name}"
+        narrow = ""
+        if "-narrow" in sizes:
+            narrow = (
+                f'<source media="screen and (max-width: {NARROW_SCREEN}px)" '
+                f'srcset="{at}-narrow{suffix}.svg" {sizes["-narrow"]}>'
+            )
+        pictures.append(
+            f'<picture>{narrow}<img class="only-{mode}" src="{at}{suffix}.svg" '
+            f'alt="{html.escape(alt, quote=True)}" {sizes[""]} loading="lazy"></picture>'
+        )
+    return "".join(pictures)
+
+
+def _size(vectors: str) -> str:
+    """An SVG's size as HTML says it, in pixels."""
+    return " ".join(
+        f'{side}="{round(float(points) * _PIXELS_PER_INCH / _POINTS_PER_INCH)}"'
+        for side, points in re.findall(r'(width|height)="([\d.]+)pt"', vectors)[:2]
     )
 
 
@@ -177,8 +202,30 @@ def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
     )
     # pandas writes this attribute although the style sheet decides.
     body = body.replace(' style="text-align: right;"', "")
+    words = [place for place in range(frame.shape[1]) if _is_prose(frame.iloc[:, place])]
+    body = re.sub(
+        r"<tr>.*?</tr>", lambda row: _marked(row[0], words, frame.shape[1]), body, flags=re.S
+    )
     body = _UNBROKEN.sub(r'<span class="nobreak">\g<0></span>', body)
     return re.sub(r"(?<!\bw)_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
+
+
+def _is_prose(column: "pandas.Series") -> bool:
+    """Whether a column holds words, which begin on the left, and not numbers."""
+    texts = [value for value in column if isinstance(value, str) and value]
+    return bool(texts) and not any(re.match(r"[<+−-]?[\d.]", text) for text in texts)
+
+
+def _marked(row: str, places: "Sequence[int]", columns: int) -> str:
+    """A row of a table whose cells at these places, counted without the index, are of words."""
+    cells = re.split(r"(?=<t[hd]>)", row)
+    before = len(cells) - columns
+    if before > 0:  # a row of heads that span columns has fewer
+        for place in places:
+            cells[before + place] = re.sub(
+                r"^<(t[hd])>", r'<\1 class="words">', cells[before + place]
+            )
+    return "".join(cells)
 
 
 # A mean with its interval or deviation, two ends in brackets, the name of a claim.

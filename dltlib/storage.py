@@ -283,10 +283,14 @@ def status() -> list[str]:
     """Lines about finished records and unfinished runs, for people."""
     lines = [f"records in {paths.records()}:", *_grid()]
     lines += [_record_in_words(name, paths.records()) for name in records.available()]
-    lines.append(f"records of runs of your own, in {paths.runs()}:")
-    for directory in sorted(paths.runs().glob("*-*")):
-        lines += [_record_in_words(name, directory) for name in records.available(directory)]
-    lines.append(f"unfinished runs in {paths.runs()}:")
+    own = [
+        _record_in_words(name, directory)
+        for directory in sorted(paths.runs().glob("*-*"))
+        for name in records.available(directory)
+    ]
+    if own:
+        lines += [f"records of runs of your own, in {paths.runs()}:", *own]
+    unfinished = []
     for directory in sorted(paths.runs().glob("*-*")):
         for file in sorted(directory.glob("shard-*.safetensors")):
             try:
@@ -295,7 +299,9 @@ def status() -> list[str]:
                 state += f", {len(checkpoint.replicas)} replicas"
             except UserError as error:
                 state = str(error)
-            lines.append(f"  {directory.name}/{file.stem}: {state}")
+            unfinished.append(f"  {directory.name}/{file.stem}: {state}")
+    if unfinished:
+        lines += [f"unfinished runs in {paths.runs()}:", *unfinished]
     return lines
 
 

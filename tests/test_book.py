@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -421,6 +422,15 @@ def test_table_escapes_rounds_and_has_no_random_ids(monkeypatch: pytest.MonkeyPa
     assert "nan" not in html.lower()
     assert "&quot;early&quot; &amp; late" in html
     assert "nan" not in shown[0][0]["text/plain"].lower()
+
+
+def test_chapters_that_were_not_asked_for_and_are_behind_are_named(executed: Path) -> None:
+    assert book.behind(["one"], executed) == []
+    shutil.copyfile(executed / "book" / "one.py", executed / "book" / "two.py")
+    with (executed / "_toc.yml").open("a") as toc:
+        toc.write("  - file: book/two.ipynb\n")
+    assert book.behind(["one"], executed) == ["two"]  # never executed
+    assert book.behind(["two"], executed) == []
 
 
 def test_command_line_parameters() -> None:

@@ -240,7 +240,7 @@ def test_status_lists_records_and_unfinished_runs(
     assert cli.main(["status"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"records in {tmp_path / 'records'}:" in lines[0]
-    assert f"unfinished runs in {tmp_path / 'runs'}:" in lines[-1]
+    assert not any(str(tmp_path / "runs") in line for line in lines)  # no heading over nothing
 
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

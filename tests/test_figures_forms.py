@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.text import Text
 
 from dltlib import figures
 from dltlib.figures import ends, forms, styles
@@ -103,6 +104,43 @@ def written(figure) -> list[str]:
     """Names beside the panels of a figure, from top to bottom."""
     texts = [text for ax in figure.axes for text in ax.texts]
     return [text.get_text() for text in sorted(texts, key=lambda text: -text.xyann[1])]
+
+
+PHONE = 328  # pixels of a figure on a screen of 360
+
+
+@pytest.mark.parametrize("criteria", [3, 9])  # a legend below, names at the ends
+def test_the_form_for_phones_has_letters_that_can_be_read(criteria: int) -> None:
+    figure = figures.accuracy_curves(many_arms(criteria))
+    phone = styles.narrow(figure)
+    wide, narrow = (
+        float(re.search(r'width="([\d.]+)pt"', forms.svg(one))[1]) for one in (figure, phone)
+    )
+    least = min(text.get_fontsize() for text in phone.findobj(Text) if text.get_text())
+    assert least * PHONE / narrow > 9 > least * PHONE / wide
+    assert {text.get_text() for text in phone.findobj(Text)} >= {
+        line.get_label() for line in ends.named_lines(figure.axes[0])
+    }
+
+
+def test_a_figure_that_was_changed_or_drawn_elsewhere_has_no_form_for_phones() -> None:
+    figure = figures.accuracy_curves(many_arms(3))
+    forms.svg(figure)  # drawing it is no change
+    assert styles.narrow(figure) is not None
+    figure.axes[0].set_ylim(0, 50)
+    assert styles.narrow(figure) is None
+    assert styles.narrow(pyplot.figure()) is None
+
+
+def test_names_stand_as_high_as_their_peaks_where_lines_come_together() -> None:
+    figure, ax = pyplot.subplots()
+    for height in range(6):
+        ax.plot([0, 1, 2], [0, 1 + height, 0], label=f"line {height}")
+    ends.name_lines(figure, ax, peaks=True)
+    heights = [text.xyann[1] for text in ax.texts]
+    assert [text.get_text() for text in ax.texts] == [f"line {number}" for number in range(6)]
+    assert np.diff(heights).min() > 0
+    assert heights[-1] > 0.8
 
 
 def test_few_lines_have_a_legend_and_many_are_named_where_they_end() -> None:

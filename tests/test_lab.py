@@ -96,12 +96,9 @@ def test_saving_either_file_keeps_both_in_step(manager: Any, edited: str, other:
 
 def test_opening_and_saving_changes_nothing_in_the_text(manager: Any) -> None:
     text = Path(manager.root_dir) / "book" / "algorithm.py"
-    before = jupytext.read(text)
+    before = text.read_text()
     manager.save(_opened(manager, "ipynb"), "book/algorithm.ipynb")
-    after = jupytext.read(text)
-    assert [cell.source for cell in after.cells] == [cell.source for cell in before.cells]
-    assert [cell.metadata for cell in after.cells] == [cell.metadata for cell in before.cells]
-    assert after.metadata["dltlib"] == before.metadata["dltlib"]
+    assert text.read_text() == before
 
 
 # --- in a browser -------------------------------------------------------------------------------

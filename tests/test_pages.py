@@ -374,6 +374,8 @@ def test_a_figure_fits_the_mode_and_is_enlarged(site: Path, chromium: Any, mode:
         figure = page.locator("figure:has(.figure-picture)").first
         assert figure.locator(f"img.only-{mode}").is_visible()
         assert figure.locator(f"img.only-{other}").is_hidden()
+        shown = figure.locator(f"img.only-{mode}").evaluate("image => image.currentSrc")
+        assert shown.endswith(f"-narrow{'-dark' * (mode == 'dark')}.svg")
         # By a tap on the picture, and closed by the key that closes windows.
         figure.locator(".figure-picture").click()
         window = page.locator("dialog.figure-window")

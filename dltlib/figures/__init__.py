@@ -83,6 +83,7 @@ from dltlib.figures.styles import (
     GREEN,
     GREY,
     LEARNED,
+    NARROW,
     ORANGE,
     PURPLE,
     SKY,
@@ -94,6 +95,7 @@ from dltlib.figures.styles import (
     hand_over,
     labels,
     look,
+    narrow,
     numbers_of,
     style,
 )

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from dltlib import claims
 from dltlib.errors import UserError
 from dltlib.figures.ends import name_lines
-from dltlib.figures.styles import BLACK, WIDTH, hand_over, labels, look, style
+from dltlib.figures.styles import BLACK, WIDTH, hand_over, inches, labels, look, style, wrapped
 
 
 def curves(
@@ -190,12 +190,13 @@ def accuracy_curves(
     names = {**labels(list(known["arm"].unique())), **(names or {})}
     panels = 1 if zoom is None else 2
     figure, axes = pyplot.subplots(
-        panels, 1, figsize=(WIDTH, 1.1 + 2.9 * panels), sharex=True, squeeze=False
+        panels, 1, figsize=(inches(), 1.1 + 2.9 * panels), sharex=True, squeeze=False
     )
     for ax in axes[:, 0]:
         draw_curves(ax, known, names)
         draw_dense(ax, dense_baseline(table, column))
         ax.set_ylabel(ylabel)
+        ax.set_ylim(top=min(101.0, ax.get_ylim()[1]))
     if zoom is not None:
         axes[0, 0].set_ylim(zoom)
         axes[0, 0].set_title("the top of the scale", loc="left")
@@ -263,6 +264,7 @@ def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
     ax.set_xscale("log")
     low = min((np.asarray(line.get_xdata()).min() for line in _data_lines(ax)), default=1.0)
     ticks = [tick for tick in (100, 50, 20, 10, 5, 2, 1, 0.5, 0.2, 0.1) if tick >= 0.9 * low]
+    ticks = ticks[:: 2 if len(ticks) > 4 and inches() < WIDTH else 1]
     ax.set_xlim(105, low * 0.95)
     ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     ax.minorticks_off()
@@ -270,19 +272,24 @@ def density_axis(ax: Axes, label: str = "weights left (%)") -> None:
 
 
 def finish_panels(
-    figure: Figure, axes: np.ndarray, titles: Iterable[str], ylabel: str, columns: int
+    figure: Figure,
+    axes: np.ndarray,
+    titles: Iterable[str],
+    ylabel: str,
+    columns: int,
+    peaks: bool = False,
 ) -> None:
     """What panels against density share, once their lines are drawn: titles, axes, names.
 
     ``axes`` are ``[panel, 1]``, from top to bottom; only the last names its densities.
     """
     for ax, title in zip(axes[:, 0], titles, strict=True):
-        ax.set_title(title, loc="left")
+        ax.set_title(wrapped(title), loc="left")
         ax.set_ylabel(ylabel)
         density_axis(ax)
     for ax in axes[:-1, 0]:
         ax.set_xlabel("")
-    name_lines(figure, axes, columns)
+    name_lines(figure, axes, columns, peaks)
 
 
 def _data_lines(ax: Axes) -> list[Line2D]:

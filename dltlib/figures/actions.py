@@ -31,11 +31,13 @@ from dltlib.figures.styles import (
     ORANGE,
     SKY,
     VERMILION,
-    WIDTH,
+    fitting,
     hand_over,
+    inches,
     labels,
     look,
     style,
+    wrapped,
 )
 from dltlib.records import Record
 
@@ -52,13 +54,14 @@ def start_scatter(
     column to itself.
     """
     others = list(starts)[1:]
+    columns = fitting(columns, 1.25)
     rows = math.ceil(len(others) / (columns - 1))
-    size = WIDTH / columns
+    size = inches() / columns
     reach = 1.1 * max(np.abs(values).max() for values in (initial, *starts.values()))
     figure, axes = pyplot.subplots(
         rows,
         columns,
-        figsize=(WIDTH, rows * (size + 0.42) + 0.35),
+        figsize=(inches(), rows * (size + 0.42) + 0.35),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -127,14 +130,15 @@ def fate_scatter(
     ``points`` weights are drawn. Left and right of where the diagonals cross, |w_f| < |w_i|: there
     lie the weights that training moved towards zero.
     """
+    columns = fitting(columns, 1.5)
     rows = math.ceil((len(outcomes) + 1) / columns)  # the last place is the legend's
-    size = WIDTH / columns
+    size = inches() / columns
     some = _evenly(len(initial), points)
     reach = 1.05 * max(np.abs(initial).max(), np.quantile(np.abs(final[some]), 0.998))
     figure, axes = pyplot.subplots(
         rows,
         columns,
-        figsize=(WIDTH, rows * (size + 0.2) + 0.35),
+        figsize=(inches(), rows * (size + 0.2) + 0.35),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -200,7 +204,11 @@ def lead_curves(
     arms = known_arms(table, [arm for chosen in panels.values() for arm in chosen])
     names = labels([*arms, reference])
     figure, axes = pyplot.subplots(
-        len(panels), 1, figsize=(WIDTH, 1.0 + 2.6 * len(panels)), sharex=True, squeeze=False
+        len(panels),
+        1,
+        figsize=(inches(), 1.0 + 2.6 * len(panels)),
+        sharex=True,
+        squeeze=False,
     )
     numbers = []
     for ax, (title, chosen) in zip(axes[:, 0], panels.items(), strict=True):
@@ -225,7 +233,7 @@ def share_curves(
 ) -> Figure:
     """A share that records hold for each round, in percent, against density; mean and interval."""
     known = curves(table[table["round"] >= first_round], arms, column)
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 3.9))
+    figure, ax = pyplot.subplots(figsize=(inches(), 3.9))
     draw_curves(ax, known, labels(list(known["arm"].unique())))
     ax.set_ylabel(ylabel)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
@@ -241,7 +249,7 @@ def accuracy_panels(
 ) -> Figure:
     """`accuracy_curves` of several records with the same arms, a panel each under its title."""
     figure, axes = pyplot.subplots(
-        len(tables), 1, figsize=(WIDTH, 0.9 + 2.5 * len(tables)), squeeze=False
+        len(tables), 1, figsize=(inches(), 0.9 + 2.5 * len(tables)), squeeze=False
     )
     numbers = []
     for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
@@ -286,7 +294,7 @@ def own_density(table: pd.DataFrame, arm: str, reference: str) -> Figure:
     """
     arms = known_arms(table, [arm, reference])
     names = labels(arms)
-    figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(WIDTH, 6.2))
+    figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(inches(), 6.2))
     densities = curves(table, arms, "density")
     for one in arms:
         rows = densities[densities["arm"] == one]
@@ -351,7 +359,7 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
     at = accuracy.set_index("arm").sort_values("mean")
     names = labels(list(at.index))
     figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(WIDTH, 0.9 + 0.36 * len(at)), sharey=True, width_ratios=(1.25, 1)
+        1, 2, figsize=(inches(), 0.9 + 0.36 * len(at)), sharey=True, width_ratios=(1.25, 1)
     )
     left.axvline(50, color="#BBBBBB", linewidth=0.8, zorder=0)
     for place, (arm, row) in enumerate(at.iterrows()):
@@ -369,7 +377,7 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
     left.set_xlim(-4, 104)
     left.set_xlabel("moving to zero (%)")
     right.set_xlabel("test accuracy (%)")
-    right.set_title(title, loc="left")
+    right.set_title(wrapped(title, 2), loc="left")
     handles = [
         Line2D([], [], marker="o", linestyle="", color=GREY, label="of those pruned"),
         Line2D([], [], marker="o", linestyle="", mfc="white", mec=GREY, label="of all candidates"),
@@ -395,7 +403,12 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
     names = labels(arms)
     rows = math.ceil(len(arms) / columns)
     figure, axes = pyplot.subplots(
-        rows, columns, figsize=(WIDTH, 0.8 + 2.2 * rows), sharex=True, sharey=True, squeeze=False
+        rows,
+        columns,
+        figsize=(inches(), 0.8 + 2.2 * rows),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
@@ -413,7 +426,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
             left = 100 * known["density"]
             ax.plot(left, 100 * known["mean"], color=color, linestyle=line, label=label)
             draw_spread(ax, left, known, color)
-        ax.set_title(names[arm], loc="left")
+        ax.set_title(wrapped(names[arm], columns), loc="left")
         ax.set_ylim(-3, 103)
         density_axis(ax, label="")
     for ax in axes[-1]:

@@ -10,7 +10,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from dltlib.figures.ends import name_lines
-from dltlib.figures.styles import WIDTH, hand_over, look, style
+from dltlib.figures.styles import hand_over, inches, look, style
 
 
 @look
@@ -21,9 +21,9 @@ def unit_pictures(rows: Mapping[str, np.ndarray], reach: float) -> Figure:
     colours run from -``reach`` (blue) through 0 (white) to ``reach`` (red).
     """
     units = len(next(iter(rows.values())))
-    side = (WIDTH - 1.5) / units
+    side = (inches() - 1.5) / units
     figure, axes = pyplot.subplots(
-        len(rows), units, figsize=(WIDTH, len(rows) * side + 0.75), squeeze=False
+        len(rows), units, figsize=(inches(), len(rows) * side + 0.75), squeeze=False
     )
     colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#C4C4C4")
     for line, (title, pictures) in zip(axes, rows.items(), strict=True):
@@ -58,7 +58,7 @@ def history_curves(
     ``arms`` gives the arm whose style each is drawn in. Dots mark each seed's early-stopping
     iteration: its first highest validation accuracy.
     """
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 3.9))
+    figure, ax = pyplot.subplots(figsize=(inches(), 3.9))
     for label, history in histories.items():
         drawn = style(arms[label])
         (line,) = ax.plot(iterations, 100 * history.mean(1), color=drawn.color, label=label)

@@ -15,11 +15,13 @@ MOST_IN_LEGEND = 4
 _INK, _LEADER = "#262626", "#8c8c8c"
 
 
-def name_lines(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) -> None:
+def name_lines(
+    figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3, peaks: bool = False
+) -> None:
     """Say which line is which, once all are drawn and the scales are set.
 
-    Up to `MOST_IN_LEGEND` names make one legend beneath the figure, of ``columns`` columns; more
-    stand at the ends of their lines, in every panel.
+    Up to `MOST_IN_LEGEND` names make one legend beneath the figure, of at most ``columns`` columns;
+    more stand at the ends of their lines, in every panel, or as high as their ``peaks``.
     """
     panels: list[Axes] = list(np.asarray(axes).ravel())
     names = {line.get_label() for ax in panels for line in named_lines(ax)}
@@ -28,7 +30,7 @@ def name_lines(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) ->
         return
     figure.draw_without_rendering()  # how high the panels are decides how close names may stand
     for ax in panels:
-        label_ends(ax)
+        label_ends(ax, peaks=peaks)
 
 
 def named_lines(ax: Axes) -> list[Line2D]:
@@ -36,11 +38,12 @@ def named_lines(ax: Axes) -> list[Line2D]:
     return [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
 
 
-def label_ends(ax: Axes, size: float = 9.5) -> None:
+def label_ends(ax: Axes, size: float = 9.5, peaks: bool = False) -> None:
     """Each named line's name to the right of the panel, in the height where the line ends there.
 
     Names keep a line's distance; a thin line leads from each to its end. A line that has left the
-    panel by then has no name in it.
+    panel by then has no name in it. Where lines come together at their ends, ``peaks`` gives each
+    name the height of its line's highest point instead, and a piece of the line beside it.
     """
     ends = []
     to_axes = ax.transScale + ax.transLimits
@@ -49,17 +52,19 @@ def label_ends(ax: Axes, size: float = 9.5) -> None:
         places = to_axes.transform(points.transform(line.get_xydata()))
         places = places[np.isfinite(places).all(1)]
         if len(places):
-            x, y = places[places[:, 0].argmax()]
+            x, y = places[places[:, int(peaks)].argmax()]
             if -0.01 <= y <= 1.01:
                 ends.append((y, min(x, 1.0), line))
     ends.sort(key=lambda end: end[0])
     height = ax.get_window_extent().height / ax.figure.dpi * 72
     heights = spread([y for y, _, _ in ends], 1.2 * size / height)
-    beside = offset_copy(ax.transAxes, ax.get_figure(root=True), x=16, units="points")
+    room = 30 if peaks else 16
+    beside = offset_copy(ax.transAxes, ax.get_figure(root=True), x=room, units="points")
     for (y, x, line), place in zip(ends, heights, strict=True):
+        near = peaks or x > 0.95
         ax.annotate(
             str(line.get_label()),
-            xy=(x, y),
+            xy=(1.0, place) if peaks else (x, y),
             xycoords="axes fraction",
             xytext=(1.0, place),
             textcoords=beside,
@@ -70,10 +75,11 @@ def label_ends(ax: Axes, size: float = 9.5) -> None:
             arrowprops={
                 "arrowstyle": "-",
                 # Across the panel, from a line that ends inside it, it must not pass for the line.
-                "color": line.get_color() if x > 0.95 else _LEADER,
-                "linewidth": 1.2 if x > 0.95 else 0.7,
+                "color": line.get_color() if near else _LEADER,
+                "linewidth": line.get_linewidth() if peaks else 1.2 if near else 0.7,
+                "linestyle": line.get_linestyle() if peaks else "-",
                 "shrinkA": 1,
-                "shrinkB": 0,
+                "shrinkB": 5 if peaks else 0,
                 "relpos": (0, 0.5),
             },
         )
@@ -104,11 +110,15 @@ def legend_below(figure: Figure, axes: Axes | Iterable[Axes], columns: int = 3) 
     for ax in np.asarray(axes).ravel():
         handles, texts = ax.get_legend_handles_labels()
         unique |= dict(zip(texts, handles, strict=True))
-    figure.legend(
-        unique.values(),
-        unique.keys(),
-        loc="outside lower center",
-        ncols=columns,
-        handlelength=2.6,
-        columnspacing=1.2,
-    )
+    for count in range(columns, 0, -1):
+        legend = figure.legend(
+            unique.values(),
+            unique.keys(),
+            loc="outside lower center",
+            ncols=count,
+            handlelength=2.6,
+            columnspacing=1.2,
+        )
+        if count == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()

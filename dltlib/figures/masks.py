@@ -22,7 +22,16 @@ from dltlib.figures.accuracy import (
     known_arms,
 )
 from dltlib.figures.ends import legend_below, name_lines
-from dltlib.figures.styles import BLACK, LEARNED, WIDTH, as_learned, hand_over, look, style
+from dltlib.figures.styles import (
+    BLACK,
+    LEARNED,
+    as_learned,
+    hand_over,
+    inches,
+    look,
+    style,
+    wrapped,
+)
 
 VALUE_NAMES = {"initial": "$w_i$", "constant": "signed constants"}
 SCALING_NAMES = {"plain": "plain", "rescaled": "rescaled"}
@@ -66,7 +75,11 @@ def mask_curves(
     panel. The dashed line is the trained dense network, the dotted one chance.
     """
     figure, axes = pyplot.subplots(
-        len(panels), 1, figsize=(WIDTH, 1.3 + 3.0 * len(panels)), sharex=True, squeeze=False
+        len(panels),
+        1,
+        figsize=(inches(), 1.3 + 3.0 * len(panels)),
+        sharex=True,
+        squeeze=False,
     )
     numbers = []
     for ax, (title, arms) in zip(axes[:, 0], panels.items(), strict=True):
@@ -78,7 +91,7 @@ def mask_curves(
             ax.axhline(trained, color=BLACK, linewidth=1.2, linestyle="--", label="trained network")
         ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
         ax.set_ylim(0, 102)
-    finish_panels(figure, axes, panels, "test accuracy (%)", columns)
+    finish_panels(figure, axes, panels, "test accuracy (%)", columns, peaks=True)
     hand_over(figure, pd.concat(numbers))
     return figure
 
@@ -110,7 +123,7 @@ def training_time_curves(
     """
     known = by_training_time(table, iterations)
     known[["source", "values"]] = known["kind"].str.split("/", expand=True)[[0, 1]]
-    figure, axes = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4), sharex=True, squeeze=False)
+    figure, axes = pyplot.subplots(2, 1, figsize=(inches(), 6.4), sharex=True, squeeze=False)
     numbers = []
     for ax, (values, title) in zip(axes[:, 0], VALUE_NAMES.items(), strict=True):
         for (source, kind), rows in known[known["values"] == values].groupby(["source", "kind"]):
@@ -161,7 +174,7 @@ def epoch_curves(
     part of the scale.
     """
     figure, axes = pyplot.subplots(
-        len(tables), 1, figsize=(WIDTH, 1.2 + 2.9 * len(tables)), squeeze=False
+        len(tables), 1, figsize=(inches(), 1.2 + 2.9 * len(tables)), squeeze=False
     )
     numbers = []
     for ax, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
@@ -172,7 +185,7 @@ def epoch_curves(
             draw_dense(ax, trained[title], "trained weights")
         low, high = window or ax.get_ylim()
         ax.set_ylim(max(low, 0), min(high, 100))  # an interval of two seeds may reach further
-        ax.set_title(title, loc="left")
+        ax.set_title(wrapped(title), loc="left")
         ax.set_ylabel("test accuracy (%)")
     axes[-1, 0].set_xlabel("epochs of learning the mask")
     name_lines(figure, axes, 2)
@@ -225,7 +238,7 @@ def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = 
     """
     rows = math.ceil(len(shares) / 2)
     figure, axes = pyplot.subplots(
-        rows, 2, figsize=(WIDTH, rows * (WIDTH / 2 - 0.15) + 0.75), squeeze=False
+        rows, 2, figsize=(inches(), rows * (inches() / 2 - 0.15) + 0.75), squeeze=False
     )
     for ax in axes.flat:
         ax.set_axis_off()
@@ -235,7 +248,7 @@ def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = 
     colors = matplotlib.colormaps["RdBu_r"].with_extremes(bad="#C4C4C4")
     for ax, (title, share) in zip(axes.flat, shown.items(), strict=False):
         image = ax.imshow(share, cmap=colors, vmin=50 - reach, vmax=50 + reach)
-        ax.set_title(title, pad=4)
+        ax.set_title(wrapped(title, 2), pad=4)
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=40, pad=0.02, shrink=0.7)
     bar.set_label("weights kept of each pixel (%)")
     bar.outline.set_visible(False)
@@ -270,7 +283,7 @@ def layer_density_curves(table: pd.DataFrame, layers: Sequence[str]) -> Figure:
     """
     long = layer_densities(table, layers)
     figure, axes = pyplot.subplots(
-        1, len(layers), figsize=(WIDTH, 3.4), sharex=True, sharey=True, squeeze=False
+        1, len(layers), figsize=(inches(), 3.4), sharex=True, sharey=True, squeeze=False
     )
     numbers = []
     for ax, layer in zip(axes[0], layers, strict=True):
@@ -308,7 +321,7 @@ def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
     shades = sns.color_palette("flare", len(chosen))
     rows = math.ceil(len(arms) / 2)
     figure, axes = pyplot.subplots(
-        rows, 2, figsize=(WIDTH, 0.7 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
+        rows, 2, figsize=(inches(), 0.7 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
     )
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
@@ -329,7 +342,7 @@ def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
         ax.yaxis.set_major_formatter("{x:g}")
         ax.set_ylim(bottom=0.05)
         ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
-        ax.set_title(variant_name(arm), loc="left")
+        ax.set_title(wrapped(variant_name(arm), 2), loc="left")
     for ax in axes[-1]:
         ax.set_xlabel(r"mask probability $\sigma(m)$")
     for ax in axes[:, 0]:

@@ -16,7 +16,7 @@ from dltlib import catalogue, criteria, pruning
 from dltlib.errors import UserError
 from dltlib.figures.accuracy import percent
 from dltlib.figures.actions import plane
-from dltlib.figures.styles import BLACK, WIDTH, hand_over, look, style
+from dltlib.figures.styles import BLACK, fitting, hand_over, inches, look, style
 from dltlib.history import History
 from dltlib.networks import Layer
 
@@ -115,11 +115,12 @@ def _region_panels(
     w_i: Tensor, w_f: Tensor, panels: Sequence[tuple[str, str, float]], columns: int, points: int
 ) -> Figure:
     """A grid of panels, each a title, a criterion and a keep fraction."""
+    columns = fitting(columns, 1.5)
     rows = math.ceil(len(panels) / columns)
     figure, axes = pyplot.subplots(
         rows,
         columns,
-        figsize=(WIDTH, rows * (WIDTH / columns - 0.02) + 0.3),
+        figsize=(inches(), rows * (inches() / columns - 0.02) + 0.3),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -184,7 +185,7 @@ def overlap(
 @look
 def overlap_chart(shares: pd.DataFrame) -> Figure:
     """`overlap` as a heat map, in percent."""
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 0.56 * WIDTH))
+    figure, ax = pyplot.subplots(figsize=(inches(), 0.56 * inches()))
     sns.heatmap(
         100 * shares,
         annot=True,

@@ -18,9 +18,9 @@ from dltlib.figures.styles import (
     GREEN,
     ORANGE,
     VERMILION,
-    WIDTH,
     Style,
     hand_over,
+    inches,
     look,
 )
 
@@ -43,7 +43,7 @@ def cost_curves(times: pd.DataFrame) -> Figure:
     ``times`` has the columns way, density, low, median and high, as `bench.times` gives them; the
     bands are from low to high.
     """
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 4.2))
+    figure, ax = pyplot.subplots(figsize=(inches(), 4.2))
     for way, drawn in WAYS.items():
         rows = times[times["way"] == way].sort_values("density", ascending=False)
         _cost_line(ax, 100 * rows["density"], rows, drawn, _WAY_NAMES[way])
@@ -62,7 +62,7 @@ def growth_panels(replicas: pd.DataFrame, widths: pd.DataFrame) -> Figure:
 
     Both are tables as `bench.times` gives them; each round is a line, named by its density.
     """
-    figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(WIDTH, 6.4))
+    figure, (upper, lower) = pyplot.subplots(2, 1, figsize=(inches(), 6.4))
     for rows, column, ax in ((replicas, "replicas", upper), (widths, "width", lower)):
         for (way, number), line in rows.groupby(["way", "round"], sort=False):
             drawn = WAYS[way]._replace(dashes=() if number == 0 else DASHED)
@@ -107,7 +107,7 @@ def gain_curves(ratios: pd.DataFrame) -> Figure:
     ``ratios`` has the columns network, width, density, low, median and high, as
     `bench.conv_ratios` gives them; a colour for each network, narrow ones dashed.
     """
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 4.4))
+    figure, ax = pyplot.subplots(figsize=(inches(), 4.4))
     colors = dict(zip(ratios["network"].unique(), (BLUE, ORANGE, GREEN), strict=False))
     for (network, width), rows in ratios.groupby(["network", "width"], sort=False):
         drawn = Style(colors[network], DASHED if width < 1 else ())

@@ -3,7 +3,9 @@
 import functools
 import itertools
 import math
+import textwrap
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple, ParamSpec
 from weakref import WeakKeyDictionary
 
@@ -12,9 +14,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-WIDTH = 6.4
-"""Inches. A figure as wide as the text; narrower than it could be, so that a phone, which scales
-it to its own width, still shows letters that can be read."""
+WIDTH, NARROW = 6.4, 4.2
+"""Inches: of a figure as wide as the text, and of its form for phones, which scale it to their own
+width and still show letters that can be read."""
 
 # Okabe and Ito's hues, the pale ones darkened until they stand out from white, 3:1; their dark
 # forms (`forms.dark_color`) stand out from the dark page as much.
@@ -46,8 +48,29 @@ _LOOK = {
 }
 
 P = ParamSpec("P")
-_DRAWN_BY: WeakKeyDictionary[Figure, Callable[..., Figure]] = WeakKeyDictionary()
 _NUMBERS: WeakKeyDictionary[Figure, pd.DataFrame] = WeakKeyDictionary()
+_narrow: ContextVar[bool] = ContextVar("narrow", default=False)
+
+
+class _Drawing(NamedTuple):
+    """Who drew a figure, how to draw it once more, and what was in it then."""
+
+    draw: Callable[..., Figure]
+    again: Callable[[], Figure]
+    content: list[Any]
+
+
+_DRAWINGS: WeakKeyDictionary[Figure, _Drawing] = WeakKeyDictionary()
+
+
+def inches() -> float:
+    """Inches of the figure that is being drawn."""
+    return NARROW if _narrow.get() else WIDTH
+
+
+def fitting(columns: int, least: float) -> int:
+    """At most so many ``columns``, each of ``least`` inches or more, beside one another."""
+    return max(1, min(columns, int(inches() / least)))
 
 
 def look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -62,7 +85,8 @@ def look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             figure = draw(*args, **kwargs)
         if figure not in _NUMBERS:
             raise TypeError(f"{draw.__name__} hands no numbers over")
-        _DRAWN_BY[figure] = draw
+        again = functools.partial(drawn, *args, **kwargs)
+        _DRAWINGS[figure] = _Drawing(draw, again, _content(figure))
         return figure
 
     return drawn
@@ -70,7 +94,43 @@ def look(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def drawn_by(figure: Figure) -> Callable[..., Figure] | None:
     """The function of the book that drew a figure; None for one drawn elsewhere."""
-    return _DRAWN_BY.get(figure)
+    drawing = _DRAWINGS.get(figure)
+    return None if drawing is None else drawing.draw
+
+
+def wrapped(title: str, panels: int = 1) -> str:
+    """A title in as many lines as it takes above one of so many panels side by side.
+
+    >>> wrapped("signed constants, rescaled", panels=3).splitlines()
+    ['signed constants,', 'rescaled']
+    """
+    return textwrap.fill(title, round(9 * inches() / panels))
+
+
+def narrow(figure: Figure) -> Figure | None:
+    """The same figure drawn once more for a phone: `NARROW` inches wide, its letters as large.
+
+    None for one that was drawn elsewhere, or that somebody changed after it was drawn: the change
+    would be missing.
+    """
+    drawing = _DRAWINGS.get(figure)
+    if drawing is None or drawing.content != _content(figure):
+        return None
+    token = _narrow.set(True)
+    try:
+        return drawing.again()
+    finally:
+        _narrow.reset(token)
+
+
+def _content(figure: Figure) -> list[Any]:
+    """What a change of a figure would change: its limits, its texts, how much it holds."""
+    found: list[Any] = [len(figure.get_children()), *(text.get_text() for text in figure.texts)]
+    for ax in figure.axes:
+        found += [len(ax.get_children()), *ax.get_xlim(), *ax.get_ylim()]
+        found += [ax.get_xscale(), ax.get_yscale(), ax.get_xlabel(), ax.get_ylabel()]
+        found += [ax.get_title(loc) for loc in ("left", "center", "right")]
+    return found
 
 
 def hand_over(figure: Figure, numbers: pd.DataFrame) -> None:

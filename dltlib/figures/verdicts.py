@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 
 from dltlib import catalogue, claims
 from dltlib.figures.ends import legend_below
-from dltlib.figures.styles import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH, hand_over, look
+from dltlib.figures.styles import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    WIDTH,
+    hand_over,
+    inches,
+    look,
+)
 
 NETWORK_COLORS = {"fc": BLUE, "conv2": ORANGE, "conv4": GREEN, "conv6": PURPLE, "all": BLACK}
 NETWORK_NAMES = {network.name: network.title for network in catalogue.NETWORKS.values()}
@@ -61,14 +72,15 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     """A forest plot: for each claim and network, how far its effect lies from the threshold.
 
     A dot with its interval is the comparison that decides the verdict, a diamond the paper's figure
-    for the same comparison, small pale dots are the claim's others. An interval wholly to the right
-    of the line means reproduced, wholly to the left not reproduced. Where fewer than three seeds
-    were compared there is no interval: crosses are the single seeds, and the claim is undecided.
+    for the same comparison, small faint dots are the claim's others. An interval wholly to the
+    right of the line means reproduced, wholly to the left not reproduced. Where fewer than three
+    seeds were compared there is no interval: crosses are the single seeds, and the claim is
+    undecided.
     """
     names = list(dict.fromkeys(result.claim for result in results))
     known = distances(results)
     networks = [name for name in NETWORK_NAMES if name in set(known["network"])]
-    figure, ax = pyplot.subplots(figsize=(WIDTH, 1.4 + 0.4 * len(names)))
+    figure, ax = pyplot.subplots(figsize=(inches(), 1.4 + 0.4 * len(names)))
     for number, name in enumerate(names):
         if number % 2:
             ax.axhspan(number - 0.5, number + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
@@ -86,6 +98,7 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     ax.set_xscale("symlog", linthresh=1, linscale=0.6)
     reach = known[["low", "high", "distance", "paper"]].abs().max(axis=None) if len(known) else 1
     ticks = [tick for tick in (0, 1, 3, 10, 30, 100) if tick <= max(reach, 3)]
+    ticks = [tick for tick in ticks if inches() == WIDTH or tick != 3]
     ticks = sorted({*ticks, *(-tick for tick in ticks)})
     ax.set_xticks(ticks, [_signed(tick) for tick in ticks])
     ax.minorticks_off()

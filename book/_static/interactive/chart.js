@@ -177,8 +177,9 @@ dlt.chart = (() => {
       top: y.place(one.points.at(-1).mean) })).sort((one, other) => one.top - other.top);
     const text = (one, left, top) => svg("text", { class: "dlt-end", x: left, y: top + 4,
       style: `fill:${readable(one.color, 4.6)}` }, one.label);
-    // A line that ends early is named where it ends; the others side by side on the right.
-    const isEarly = ({ left }) => left < plot.right - 40;
+    // A line that ends early, with room for its name, is named where it ends; the others side by
+    // side on the right.
+    const isEarly = ({ one, left }) => left + 8 + LETTER * one.label.length < plot.right;
     const late = ends.filter((end) => !isEarly(end));
     const early = ends.filter(isEarly);
     const apart = (some) => spreadOut(some.map((end) => end.top), LABEL_HEIGHT, plot.bottom + 8);

@@ -206,7 +206,8 @@ dlt.start("#dlt-supermask", async (root) => {
 
   /** Blue below one half, red above, paper in between. */
   function shade(share) {
-    const paper = dlt.isDark() ? [32, 36, 42] : [255, 255, 255];
+    // One half is no colour, but stands out from the page: a mask that knows nothing yet is there.
+    const paper = dlt.isDark() ? [58, 63, 71] : [224, 227, 231];
     const ends = dlt.isDark() ? [[86, 180, 233], [240, 120, 130]] : [[0, 90, 160], [190, 30, 50]];
     const [end, amount] = share < 0.5 ? [ends[0], 1 - 2 * share] : [ends[1], 2 * share - 1];
     return paper.map((channel, index) => Math.round(channel + amount * (end[index] - channel)));
