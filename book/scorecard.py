@@ -29,7 +29,7 @@ import math
 import pandas as pd
 from IPython.display import Markdown, display
 
-from dltlib import claims, experiments, figures, page, records
+from dltlib import catalogue, claims, experiments, figures, page, records
 
 TITLES = figures.NETWORK_NAMES
 results = claims.scorecard()
@@ -358,6 +358,14 @@ def compared_scales():
             f"With {images:,} images, at that width and rate, five seeds decide from {deciding(trial_of(train_images=images))}, "
             f"at the paper's rate, {paper.learning_rate:g}, from {deciding(row)}."
         )
+    for network in ("conv4", "conv6"):
+        rate = experiments.plan("criteria", network, "paper").learning_rate
+        ours, theirs = trial_of(network=network), trial_of(network=network, learning_rate=rate)
+        if ours is not None and theirs is not None:
+            told.append(
+                f"On {catalogue.NETWORKS[network].title} rewound tickets ({ours['smaller', 'left']:.1f} % left) reach "
+                f"{ours['smaller', 'accuracy']:.1f} %, at the paper's rate, {rate:g}, in as many epochs {theirs['smaller', 'accuracy']:.1f} %."
+            )
     taken = trial_of()
     more = max(
         (
