@@ -279,7 +279,7 @@ page.show(
     + "; ".join(other.scale() for other in conv_learned.values())
     + ". Four lines each: masks over initial values and over signed constants, plain and rescaled.",
     caption="Learned masks on convolutional networks, CIFAR-10: mean over 10 sampled masks, mean over seeds, with the 95 % interval "
-    "where there are three seeds or more."
+    "where there are three seeds or more; dots are the single seeds where there are two."
     + (
         " *Dotted line*: trained weights, where a record of the same width and images has them."
         if alike
@@ -287,7 +287,11 @@ page.show(
     ),
     source=" ".join(other.provenance() for other in conv_learned.values()),
 )
-stuck_at = {place: known for place, known in ends_at.items() if known.mean < 15}
+stuck_at = {
+    place: known
+    for place, known in ends_at.items()
+    if known.mean <= claims.THRESHOLDS.far_above_chance
+}
 stuck = [
     f"{figures.variant_name(arm).replace('$w_i$', 'w_i')} ({TITLES[name]}, {known.mean:.1f} %)"
     for (name, arm), known in stuck_at.items()
@@ -337,9 +341,9 @@ best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
 page.glue(
     sm_conv_best=f"The best learned mask here, {best_arm} on {TITLES[top_network]}, is right "
     f"{ends_at[top_network, top_arm].mean:.1f} % of the time.",
-    sm_conv_stuck=f"Below 15 %, which is little more than chance, {'end' if len(stuck) > 1 else 'ends'} {listed(stuck)}."
+    sm_conv_stuck=f"At {claims.THRESHOLDS.far_above_chance:g} % or less, where chance is 10 %, {'end' if len(stuck) > 1 else 'ends'} {listed(stuck)}."
     if stuck
-    else "None ends below 15 %.",
+    else f"None ends at {claims.THRESHOLDS.far_above_chance:g} % or less.",
     sm_conv_why=why_stuck() if stuck else "",
 )
 
@@ -385,7 +389,7 @@ page.glue(
 page.table(
     pd.DataFrame(
         {
-            TITLES[name]: {one: result.verdict for one, result in results.items()}
+            TITLES[name]: {one: result.outcome for one, result in results.items()}
             for name, results in judged.items()
         }
     ),

@@ -173,7 +173,7 @@ page.show(
     "final values, vertical ones for initial values, corners or a central box for both, two wedges "
     "for magnitude_increase, two diagonal half planes for movement, and no region for random.",
     caption=f"The nine criteria, each keeping {100 * keep_fraction:.0f} % of the same layer (`{layer}`). Dots are weights that were really trained, kept ones in colour; the lines "
-    "lie at the lowest score that is kept. Columns hold opposite pairs, save in the last row.",
+    "lie at the lowest score that is kept. Opposite criteria share a colour.",
     source=f"A random sample of {len(initial):,} weights of the dense network, seed 0. {source}",
 )
 
@@ -211,7 +211,7 @@ page.glue(
 # first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
-# *The last two differ by flipped signs.* `magnitude_increase` keeps what training pushed away from zero; `movement` keeps what training
+# *Those two differ by flipped signs.* `magnitude_increase` keeps what training pushed away from zero; `movement` keeps what training
 # pushed far, in whichever direction. A weight that crossed zero has moved without having to grow. Of what then lies in the upper left and lower right quarter,
 # `movement` keeps {glue:text}`criteria_crossed_movement:.0f` %, and `magnitude_increase`, which ranks by how much further from zero a weight ended than it began,
 # {glue:text}`criteria_crossed_increase:.0f` %; chance would keep {glue:text}`criteria_keep:.0f` %. Training flipped {glue:text}`criteria_flipped_all:.0f` % of all signs here; of

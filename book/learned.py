@@ -330,7 +330,7 @@ print(
 # %% [markdown]
 # On digits and with this one seed, doubling the weights once does {glue:text}`sm_doubled` rescaling, {glue:text}`sm_scale_or_not`. On MNIST it was not run.
 # Rescaling needs nobody to find the factor: it follows the mask as it changes, layer by layer. The table also says that a figure for learned masks *without* rescaling is a figure for one
-# initial scale of the weights: other than a network that is trained, which soon outgrows its initial values, this one has to live with them.
+# initial scale of the weights: unlike a network that is trained, which soon outgrows its initial values, this one has to live with them.
 #
 # ## What a mask looks at
 #
@@ -388,8 +388,7 @@ page.show(
     f"around one half: from {100 * least:.0f} to {100 * most:.0f} percent. Pixels that are dark in every "
     "image are grey, at the corners and along the edges.",
     caption="The share of each input pixel's first-layer weights that learned masks keep (probability "
-    "one half or more), mean over seeds. *The colour of the page*: one half, as before learning; *red*: more is kept; "
-    "*blue*: less. *Grey*: pixels whose scores never moved.",
+    "one half or more), mean over seeds. The middle of the scale below is one half, as before learning. *Grey*: pixels whose scores never moved.",
     source=learned.provenance(),
 )
 
@@ -397,7 +396,7 @@ page.show(
 # {glue:text}`sm_untouched` of the {glue:text}`sm_pixels` pixels are grey: of their {glue:text}`sm_units` weights not one was dropped, in any mask
 # and with any seed. That is no preference. Those pixels are dark in every training image, their weights never met a gradient,
 # their scores are still exactly zero, and zero counts as kept. Red pixels along the rim are a weaker form of it: lit in a handful of images,
-# they have many weights that were never asked. Elsewhere the picture has hardly a colour: close to one half. All in all a pixel keeps between
+# they have many weights that were never asked. Elsewhere the picture has hardly a colour: close to one half. All in all every other pixel keeps between
 # {glue:text}`sm_least:.0f` and {glue:text}`sm_most:.0f` % of its weights, and in the middle (half the height and width), where the ink is, and around it the four
 # variants keep on average
 #
@@ -463,8 +462,8 @@ page.show(
     alt="Histograms of mask probabilities at several epochs, four panels, masks over initial values and "
     "over signed constants, plain and rescaled, on a log scale. They begin as a peak at one half and "
     "spread towards zero and one as learning goes on.",
-    caption="How sure a mask is of each weight: histograms of $\\sigma(m)$ at some epochs, from orange "
-    "(early) to purple (late), mean over seeds. At epoch 0 all weights stand at ½, where those of dark pixels remain.",
+    caption="How sure a mask is of each weight: histograms of $\\sigma(m)$ at some epochs, "
+    "mean over seeds. At epoch 0 all weights stand at ½, where those of dark pixels remain.",
     source=learned.provenance(),
 )
 

@@ -35,15 +35,16 @@ TITLES = figures.NETWORK_NAMES
 results = claims.scorecard()
 first = [result for result in results if claims.CLAIMS[result.claim].again is None]
 counts = claims.count(results)
-measured = [result for result in results if not math.isnan(result.weakest.effect)]
+measured = [result for result in results if result.outcome != claims.NOT_MEASURED]
 fc = [result for result in first if result.network == "fc"]
 on_fc = claims.count(fc)
 networks = [name for name in TITLES if any(result.network == name for result in measured)]
 by_place = {(result.claim, result.network): result for result in results}
 decided = [result for result in measured if result.verdict != claims.UNDECIDED]
 counted = [result for result in decided if result in first]
-undecided = [result for result in measured if result.verdict == claims.UNDECIDED]
-SIGNS = {claims.REPRODUCED: "✓", claims.NOT_REPRODUCED: "✗", claims.UNDECIDED: "?"}
+undecided = [one for one in first if one.outcome == claims.UNDECIDED]
+missing = [one for one in first if one.outcome == claims.NOT_MEASURED]
+SIGNS = dict(zip(claims.OUTCOMES, "✓✗?–", strict=True))
 
 # How every decided verdict fares by other readings, and corrected for multiplicity.
 readings = {(one.claim, one.network): claims.readings_of(one) for one in decided}
@@ -76,7 +77,7 @@ lengths = sorted(set().union(*short_of), key=lambda pair: pair[1])
 page.answer(
     question="What remains of the paper when it is run again?",
     answer=f"On the fully connected network, of {len(fc)} claims {on_fc[claims.REPRODUCED]} are reproduced, "
-    f"{on_fc[claims.NOT_REPRODUCED]} are not and {on_fc[claims.UNDECIDED]} remain undecided"
+    f"{on_fc[claims.NOT_REPRODUCED]} are not and {on_fc[claims.UNDECIDED] + on_fc[claims.NOT_MEASURED]} remain open"
     + (
         f"; {sum(map(bool, short_of))} of these verdicts rest on shorter trainings than the paper's ("
         + ", ".join(f"{ours:,} of {whole:,} epochs" for ours, whole in lengths)
@@ -88,7 +89,7 @@ page.answer(
     f"run smaller than the paper's, {len([one for one in counted if one.network != 'fc'])} of "
     f"{len([one for one in first if one.network != 'fc'])} verdicts are decided.",
     number=f"{counts[claims.REPRODUCED]} verdicts are “reproduced”, {counts[claims.NOT_REPRODUCED]} “not "
-    f"reproduced”, {counts[claims.UNDECIDED]} “undecided”. Of the {len(counted)} decided ones {len(firm)} stay the same in every "
+    f"reproduced”, {counts[claims.UNDECIDED]} “undecided”, {counts[claims.NOT_MEASURED]} “not measured”. Of the {len(counted)} decided ones {len(firm)} stay the same in every "
     f"other reading of the records, and {len(firmest)} of those when all of a claim's intervals are to hold at once, too.",
     results=[],
 )
@@ -99,7 +100,7 @@ page.answer(
 # interval, and a verdict. Nothing on this page is judged by eye, and the command `dltlib claims`
 # prints the same. Each sentence unfolds: how it was read, every comparison that it comes down to on every network, and how
 # its verdicts fare where a choice is another. The sign before a sentence is its verdict on FC:
-# ✓ reproduced, ✗ not reproduced, ? undecided. The verdicts on all networks follow it.
+# ✓ reproduced, ✗ not reproduced, ? undecided, – not measured. The verdicts on all networks follow it.
 #
 # ## What is decided
 
@@ -191,7 +192,7 @@ for name in where(claims.REPRODUCED):
 # %% [markdown]
 # ### Not reproduced on FC
 #
-# A scorecard is only worth its misses.
+# What did not come out is worth as much as what did.
 
 # %% tags=["remove-input"]
 for name in where(claims.NOT_REPRODUCED):
@@ -241,7 +242,7 @@ listed(
 )
 
 # %% [markdown]
-# ## What is undecided, and what it would take
+# ## What is open, and what it would take
 
 # %% tags=["remove-input"]
 for name in where(claims.UNDECIDED):
@@ -262,7 +263,6 @@ page.fold(
     ).T.rename_axis(columns="claim"),
     name="open",
 )
-missing = [result for result in results if math.isnan(result.weakest.effect)]
 # Of what was not measured: reason -> claim -> networks.
 by_reason = {}
 for one in missing:
@@ -420,7 +420,7 @@ page.show(
     ),
     caption=(
         "How far the evidence for each claim lies from its threshold (the vertical line). Dots with intervals: the comparison that "
-        "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; faint dots: the claim's "
+        "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; small dots: the claim's "
         "other comparisons. An interval wholly to the right means reproduced, wholly to the left "
         "not reproduced, across the line undecided. Crosses are single seeds: with fewer than three there is no interval and no "
         "verdict. The scale is linear from −1 to +1 and logarithmic beyond."
@@ -438,10 +438,10 @@ page.show(
 
 def short_verdict(claim, network):
     result = by_place.get((claim, network))
-    if result is None or math.isnan(result.weakest.effect):
+    if result is None:
         return ""
     if result.verdict == claims.UNDECIDED:
-        return SIGNS[result.verdict]
+        return SIGNS[result.outcome]
     given = readings[claim, network]
     same = sum(one.verdict == result.verdict for one in given)
     return f"{SIGNS[result.verdict]} ({same}/{len(given)})"
@@ -454,8 +454,8 @@ page.table(
             for network in networks
         }
     ),
-    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided; empty: not measured. In brackets: in how many ways of reading the records that concern it "
-    "the verdict is the same (see *How far to trust one* below).",
+    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided; – not measured. In brackets: in how many ways of reading the records that concern it "
+    "the verdict is the same (see “How far to trust one” below).",
 )
 
 # %% [markdown]
@@ -465,7 +465,7 @@ page.table(
 page.table(
     claims.table_2_in_words(claims.table_2()).rename(columns=TITLES, level=0),
     caption="Test accuracy in percent: the paper's table 2, and ours with its interval, or single seeds where there are fewer than three. S.C.: signed constants; "
-    f"DWR: dynamic weight rescaling. {claims.FAILED}: did not learn, 20 % at most in the mean, where chance is 10 %. Rows of one column may be compared only where "
+    f"DWR: dynamic weight rescaling. {claims.FAILED}: a learned mask that did not learn, 20 % at most in the mean, where chance is 10 %. Rows of one column may be compared only where "
     "their scales, in the next table, agree.",
 )
 behind = {

@@ -406,9 +406,9 @@ page.verdicts(
 # is not. The second table reads the records in other ways, one choice changed at a time; "the same in 4 of 4 readings" says that no such change turns the verdict. In words:
 #
 # - *Tickets with kept signs come close to rewinding, and pass the dense network* (signs-1):
-#   **{glue:text}`verdict_signs_1`** by these records ({glue:text}`holds_signs_1`). It hangs on “{glue:text}`weakest_signs_1`”.
+#   **{glue:text}`verdict_signs_1`** by these records ({glue:text}`holds_signs_1`). What decides it is “{glue:text}`weakest_signs_1`”.
 # - *Tickets with random signs fall behind rewinding, by more the more is pruned* (signs-2):
-#   **{glue:text}`verdict_signs_2`** ({glue:text}`holds_signs_2`). It hangs on “{glue:text}`weakest_signs_2`”.
+#   **{glue:text}`verdict_signs_2`** ({glue:text}`holds_signs_2`). What decides it is “{glue:text}`weakest_signs_2`”.
 # - *The sign matters more than the value: signed constants beat new draws* (signs-3):
 #   **{glue:text}`verdict_signs_3`** ({glue:text}`holds_signs_3`).
 #

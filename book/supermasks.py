@@ -127,7 +127,7 @@ page.show(
     "above it as weights are removed and fall again at the sparse end.",
     caption="Nothing is trained here but the scores: test accuracy of masked networks whose "
     "weights are $w_i$ (above) or $\\alpha \\operatorname{sign} w_i$ (below), against the share of weights "
-    "left. Mean and 95 % interval over seeds. *Dashed line*: the same network trained.",
+    "left. Mean and 95 % interval over seeds. *At the top*: the same network, trained.",
     source=record.provenance(),
 )
 
@@ -179,8 +179,8 @@ page.glue(
 )
 page.table(
     frame.rename_axis(None),
-    caption="Each criterion's mask at the density that validation accuracy chooses: test accuracy in "
-    "percent, mean and 95 % interval over seeds, and the share of weights left there.",
+    caption="Each criterion's mask at the density that validation accuracy chooses, seed by seed (so that a mean may lie above the curve of the figure, "
+    "each point of which is of one density): test accuracy in percent, mean and 95 % interval over seeds, and the share of weights left there, in the mean.",
 )
 
 # %% [markdown]
@@ -234,7 +234,7 @@ page.show(
     "signed constants, against the epochs that the network was trained for before the mask was read "
     "off, on a log axis from a few hundredths of an epoch to the whole training.",
     caption="The best mask of each kind, by how long the network was trained that it is read off: test accuracy, mean and 95 % interval over "
-    "seeds. The first three points of each line are where 25, 50 and 75 % of the validation images were right. *Crosses*: the paper's table 2. *Dotted*: chance.",
+    "seeds. The first three points of each line are where 25, 50 and 75 % of the validation images were right. *Crosses*: the paper's table 2, which has `large_final_same_sign` alone. *Dotted*: chance.",
     source=timed.provenance(),
 )
 
@@ -400,7 +400,7 @@ page.glue(
 # a *reading* below is one of these.
 #
 # - *`large_final` masks on untrained networks do far better than chance, and `large_final_same_sign` better still* (supermask-1):
-#   **{glue:text}`verdict_supermask_1`**, {glue:text}`holds_supermask_1`. It hangs on “{glue:text}`why_supermask_1`”.
+#   **{glue:text}`verdict_supermask_1`**, {glue:text}`holds_supermask_1`. What decides it is “{glue:text}`why_supermask_1`”.
 # - *Signed constants do better under these masks than the initial values* (supermask-2): **{glue:text}`verdict_supermask_2`**,
 #   {glue:text}`holds_supermask_2`. The claim is read for both criteria, and one word hides what the two do. With `large_final_same_sign`, the only one of which the paper
 #   prints figures, constants less $w_i$ give {glue:text}`sm_constants_1`. With `large_final` they give {glue:text}`sm_constants_0`.

@@ -403,14 +403,14 @@ page.glue(
 )
 
 # %% [markdown]
-# `large_final` prunes {glue:text}`zeros_lf_pruned:.0f` % weights that were moving towards zero, where
+# `large_final` prunes weights of which {glue:text}`zeros_lf_pruned:.0f` % were moving towards zero, where
 # {glue:text}`zeros_lf_candidates:.0f` % of the candidates were. Accuracy is compared with {glue:text}`zeros_criteria_density:.1f` % left. {glue:text}`zeros_best` The least accurate
 # is {glue:text}`zeros_worst`: {glue:text}`zeros_worst_pruned:.0f` % against {glue:text}`zeros_worst_candidates:.0f` %.
 #
 # Pruning more shrinking weights than the base rate, the whole interval above it, holds for {glue:text}`zeros_above_working`
-# of the four criteria that the paper found to work, and for {glue:text}`zeros_above_others`. Across all nine, the rank correlation between the distance from the base rate and
+# of the 4 criteria that the paper found to work, and for {glue:text}`zeros_above_others`. Across all nine, the rank correlation between the distance from the base rate and
 # accuracy is {glue:text}`zeros_correlation`: nine points, and an interval accordingly wide. The stronger wording, that the criteria which work zero *mostly* such weights, is
-# another matter: over the rounds with 1 to 85 % of the weights left, more than half of what it prunes was shrinking for {glue:text}`zeros_mostly`. {numref}`fig-zeros-by-round` shows how that depends on the round.
+# another matter: over the rounds with 1 to 85 % of the weights left, more than half of the pruned weights were shrinking for {glue:text}`zeros_mostly`. {numref}`fig-zeros-by-round` shows how that depends on the round.
 
 # %% tags=["remove-input"]
 by_round = figures.curves(criteria_table, None, "pruned_shrunk_share").set_index(["arm", "round"])
@@ -495,7 +495,7 @@ page.verdicts(
 #   on “{glue:text}`weakest_zeros_2`”.
 # - *variant_2 does at least as well as variant_1* (zeros-3): **{glue:text}`verdict_zeros_3`** ({glue:text}`holds_zeros_3`).
 # - *Masking is training: the criteria that work zero mostly weights that were moving towards zero anyway*
-#   (zeros-4): **{glue:text}`verdict_zeros_4`**, read strictly ({glue:text}`holds_zeros_4`). It hangs on “{glue:text}`weakest_zeros_4`”.
+#   (zeros-4): **{glue:text}`verdict_zeros_4`**, read strictly ({glue:text}`holds_zeros_4`). What decides it is “{glue:text}`weakest_zeros_4`”.
 #
 # {glue:text}`zeros_scale`
 #

@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from dltlib import catalogue, claims, elsewhere, experiments, figures, page, paths, records
-from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from dltlib.claims import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
 NETWORK = "fc"
 """Whose records answer: the network on which the paper is clearest."""
-NOT_MEASURED = "not measured"
 _MARKS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", UNDECIDED: "?", NOT_MEASURED: "–"}
 
 
@@ -92,8 +91,8 @@ def _clear_sizes(evidence: claims.Evidence) -> str:
     leads = [claims.interval(lead) for round_, lead in (zero - frozen).items() if round_ > 0]
     ahead, behind = sum(low > 0 for _, low, _ in leads), sum(high < 0 for *_, high in leads)
     return (
-        f"By size it is clearly ahead at {ahead} of {len(leads)}, clearly behind at {behind}, and "
-        "elsewhere not to be told apart."
+        f"Of {len(leads)} sizes of tickets it is clearly ahead at {ahead}, clearly behind at "
+        f"{behind}; at the others the two cannot be told apart."
     )
 
 
@@ -106,11 +105,11 @@ def _mostly_shrinking(evidence: claims.Evidence) -> str:
     first = 100 * rows.groupby("arm")["pruned_shrunk_share"].mean()
     mostly = sum(share.mean() > evidence.limits.mostly for share in shares)
     early = int((first > evidence.limits.mostly).sum())
-    count = ["none", "one", "two", "three", "all"]
+    count = ["None", "One", "Two", "Three", "All"]
     return (
-        f"Of the four criteria that work, {count[mostly]} {'prunes' if mostly < 2 else 'prune'} "
-        f"mostly such weights, in the first round alone {count[early]} "
-        f"({_title(NETWORK)}, {_length(evidence.records['criteria', NETWORK])})."
+        f"{count[mostly]} of the four criteria that work {'prunes' if mostly < 2 else 'prune'} "
+        f"mostly weights that were moving to zero; in the first round {count[early].lower()} "
+        f"{'does' if early < 2 else 'do'} ({_length(evidence.records['criteria', NETWORK])})."
     )
 
 
@@ -294,7 +293,9 @@ def _how_firmly(result: claims.Result, given: "Answers") -> str:
     same = sum(one.verdict == result.verdict for one in readings)
     if result.verdict == UNDECIDED or same == len(readings):
         return ""
-    return f"That holds in {same} of {len(readings)} readings of the records."
+    return (
+        f"It comes out so in {same} of the {len(readings)} ways in which the records can be read."
+    )
 
 
 def _large(part: claims.Part) -> str:
@@ -308,7 +309,9 @@ def _large(part: claims.Part) -> str:
 def _interval(part: claims.Part) -> str:
     if math.isnan(part.low):
         return ""
-    ends = " to ".join(f"{end:.2f}".replace("-", "\N{MINUS SIGN}") for end in (part.low, part.high))
+    decimals = 1 if part.unit == claims.PERCENT else 2
+    ends = " to ".join(f"{end:.{decimals}f}" for end in (part.low, part.high))
+    ends = ends.replace("-", "\N{MINUS SIGN}")
     return f" (95 % interval {ends}; {part.seeds} seeds)"
 
 
@@ -328,7 +331,7 @@ def _verdict(result: claims.Result, given: Answers) -> str:
 
 def _mark(result: claims.Result) -> str:
     """A verdict as a sign that links to the claim."""
-    state = _state(result)
+    state = result.outcome
     said = f"{result.claim} on {_title(result.network)}: {state}"
     if result.reason:
         said += f" ({result.reason})"
@@ -336,11 +339,6 @@ def _mark(result: claims.Result) -> str:
         f'<a class="landing-mark {_kind(state)}" href="{_explorer(result)}" '
         f'title="{html.escape(said)}" aria-label="{html.escape(said)}">{_MARKS[state]}</a>'
     )
-
-
-def _state(result: claims.Result) -> str:
-    """Its verdict; what no record measures is not even undecided."""
-    return result.verdict if result.measured else NOT_MEASURED
 
 
 def _kind(verdict: str) -> str:
@@ -410,7 +408,7 @@ def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
             lines.append(_line(one, "the same between the networks", cell))
     words = "".join(
         f'<span class="landing-count {_kind(state)}">{_MARKS[state]} '
-        f"<strong>{sum(_state(result) == state for result in shown)}</strong> {state}</span> "
+        f"<strong>{sum(result.outcome == state for result in shown)}</strong> {state}</span> "
         for state in _MARKS
     )
     return (
@@ -459,13 +457,12 @@ def _scales(given: Answers) -> str:
         for record in used
     )
     lines = "".join(f"<li>{html.escape(line.replace('`', ''))}</li>" for line in told)
-    tickets = "; ".join(
-        dict.fromkeys(
-            f"{_title(record.plan['network'])} {page.scale(record)}"
-            for record in used
-            if catalogue.EXPERIMENTS[record.plan["experiment"]].kind == "tickets"
-        )
-    )
+    scales: dict[str, list[str]] = {}
+    for record in used:
+        experiment, network = record.plan["experiment"], record.plan["network"]
+        if catalogue.EXPERIMENTS[experiment].kind == "tickets":
+            scales.setdefault(f"{_title(network)}, {page.scale(record)}", []).append(experiment)
+    tickets = "; ".join(f"{scale} ({', '.join(of)})" for scale, of in scales.items())
     scale = f"<p>Tickets were trained at: {html.escape(tickets)}.</p>" if tickets else ""
     return (
         f'{scale}<details class="fold"><summary>{smaller} of the {len(used)} records behind these '
@@ -482,7 +479,11 @@ def _paper_epochs(record: Any) -> int:
 def start(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
     """From nothing to a result of one's own; licence, how to cite, and where the code is."""
     address = elsewhere.repository()
-    copy = f"git clone {address} lottery && cd lottery" if address else "cd lottery  # your copy"
+    copy = (
+        f"git clone {address} lottery && cd lottery"
+        if address
+        else "cd lottery  # a copy of the repository that this site was built from"
+    )
     commands = "\n".join(
         (
             copy,

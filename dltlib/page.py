@@ -248,7 +248,7 @@ def answer(*, question: str, answer: str, number: str, results: "Sequence[Result
     verdicts = []
     for result in results:
         held = claims.holds(claims.readings_of(result))
-        verdicts.append((result.claim, result.verdict, held))
+        verdicts.append((result.claim, result.outcome, held))
     linked = "; ".join(
         f'<a href="scorecard.html#{name}" title="{html.escape(claims.CLAIMS[name].sentence)}">'
         f"{name}</a> {verdict} ({held})"
@@ -464,7 +464,7 @@ def verdicts(results: "Sequence[Result]", *, caption: str) -> None:
         name, weakest = result.claim.replace("-", "_"), result.weakest.name
         why = f"{weakest} ({result.reason})" if result.reason else weakest
         held = claims.holds(claims.readings_of(result))
-        said = {"verdict": result.verdict, "weakest": weakest, "why": why, "holds": held}
+        said = {"verdict": result.outcome, "weakest": weakest, "why": why, "holds": held}
         glue(**{f"{word}_{name}": value for word, value in said.items()})
     table(claims.comparisons(results), caption=caption)
     table(

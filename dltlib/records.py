@@ -74,9 +74,13 @@ class Record:
         return plan
 
     def scale(self) -> str:
-        """Network and data, and what of them is reduced: "conv2/cifar10, width 0.125, ..."."""
+        """Network and data, and what of them is reduced: "Conv2 on CIFAR-10, width 0.125, ..."."""
         plan = self.plan
-        words = [f"{plan['network']}/{plan['dataset']}"]
+        # One's own may not be registered where its record is read.
+        network = catalogue.NETWORKS.get(plan["network"])
+        data = catalogue.DATASETS.get(plan["dataset"])
+        what = network.title if network else plan["network"]
+        words = [f"{what} on {data.title if data else plan['dataset']}"]
         if plan["width"] != 1:
             words.append(f"width {plan['width']:g}")
         if plan["train_images"] is not None:
@@ -371,7 +375,7 @@ def commit() -> str:
 
 
 def _abbreviate(commit: str) -> str:
-    return commit[:10] + ("+" if commit.endswith("+") else "")
+    return commit[:10] + (" and changes since" if commit.endswith("+") else "")
 
 
 def _checksum(file: Path) -> str:

@@ -286,5 +286,5 @@ def test_comparisons_of_claims_as_a_table() -> None:
 def test_a_reduced_scale_is_said() -> None:
     plan = {"network": "conv2", "dataset": "cifar10", "width": 0.125, "train_images": 6000}
     small, whole = Record(pd.DataFrame(), {"plan": plan}), {"width": 1.0, "train_images": None}
-    assert small.scale() == "conv2/cifar10, width 0.125, 6,000 training images"
-    assert Record(pd.DataFrame(), {"plan": plan | whole}).scale() == "conv2/cifar10"
+    assert small.scale() == "Conv2 on CIFAR-10, width 0.125, 6,000 training images"
+    assert Record(pd.DataFrame(), {"plan": plan | whole}).scale() == "Conv2 on CIFAR-10"

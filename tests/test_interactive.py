@@ -526,8 +526,8 @@ def test_records_of_one_preset_are_told_apart_by_what_is_reduced(
     with _opened(chromium, stand_in, start) as page:
         choice = page.locator('[data-key="Record"]')
         first, second = (one.inner_text() for one in choice.locator("option").all())
-        assert first.startswith("fc/digits, 8 epochs, 3 seeds (signs-fc-tiny)")
-        assert second.startswith("fc/digits, width 0.5, 8 epochs, 3 seeds (signs-fc-tiny-")
+        assert first.startswith("FC on digits, 8 epochs, 3 seeds (signs-fc-tiny)")
+        assert second.startswith("FC on digits, width 0.5, 8 epochs, 3 seeds (signs-fc-tiny-")
         choice.focus()
         page.keyboard.press("ArrowDown")
         page.wait_for_function("() => location.hash.includes('record=signs-fc-tiny-')")
@@ -538,7 +538,7 @@ def test_records_of_one_preset_are_told_apart_by_what_is_reduced(
         assert "width 0.5" in page.locator(".dlt-foot").inner_text()
     # A claim rests on the preset's own record, as the scorecard does.
     with _opened(chromium, stand_in, "explorer.html#claim=signs-3&network=fc") as page:
-        assert "By signs-fc-tiny: fc/digits, 8 epochs" in page.locator(".dlt-claim").inner_text()
+        assert "By signs-fc-tiny: FC on digits, 8 epochs" in page.locator(".dlt-claim").inner_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -68,12 +68,12 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_caption_says_where_numbers_come_from(tmp_path: Path) -> None:
     write(tmp_path)
     text = records.read(NAME, tmp_path).provenance()
-    for part in ("fc/digits", "preset tiny", "3 seeds", "8 epochs", "a CPU", TORCH):
+    for part in ("FC on digits", "preset tiny", "3 seeds", "8 epochs", "a CPU", TORCH):
         assert part in text
     assert "`dltlib run criteria`" in text
     plan = experiments.plan("signs", "conv2", "cpu").as_dict()
     small = records.Record(pd.DataFrame(), {"plan": plan})
-    assert small.scale() == "conv2/cifar10, width 0.25, 5,000 training images"
+    assert small.scale() == "Conv2 on CIFAR-10, width 0.25, 5,000 training images"
 
 
 def test_the_order_of_rows_does_not_change_a_byte(tmp_path: Path) -> None:

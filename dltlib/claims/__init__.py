@@ -54,7 +54,9 @@ from dltlib.claims.paper import (
 from dltlib.claims.readings import Reading, corrected, holds, readings, readings_of, robustness
 from dltlib.claims.statistics import (
     FEWEST,
+    NOT_MEASURED,
     NOT_REPRODUCED,
+    OUTCOMES,
     PERCENT,
     POINTS,
     REPRODUCED,

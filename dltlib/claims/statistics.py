@@ -13,6 +13,9 @@ from dltlib.claims.measures import Measure
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 
 VERDICTS = REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided"
+NOT_MEASURED = "not measured"
+OUTCOMES = (*VERDICTS, NOT_MEASURED)
+"""Verdicts as people are told them."""
 POINTS, PERCENT, SLOPE = "points", "%", "points per halving of density"
 FEWEST = THRESHOLDS.least_seeds  # values with an interval
 MANY = 50  # seeds: what takes more is as good as at its threshold
@@ -57,6 +60,11 @@ class Part:
         """How many seeds were compared."""
         return len(self.values)
 
+    @property
+    def outcome(self) -> str:
+        """Its verdict for people: what has no number is not even undecided."""
+        return NOT_MEASURED if math.isnan(self.effect) else self.verdict
+
     def ends(self) -> tuple[float, float]:
         """The interval to be shown: a share stays within 0 to 100 %, though Student's may not."""
         if self.unit != PERCENT or self.effect < 0:
@@ -78,9 +86,10 @@ class Result:
     records: tuple[str, ...]
 
     @property
-    def measured(self) -> bool:
-        """Whether records give any number for it, be they few seeds'."""
-        return not math.isnan(self.weakest.effect)
+    def outcome(self) -> str:
+        """Its verdict for people: where no record gives a number, be it few seeds', or none that
+        may be compared, it is not even undecided."""
+        return NOT_MEASURED if math.isnan(self.weakest.effect) else self.verdict
 
 
 class Interval(NamedTuple):

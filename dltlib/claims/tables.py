@@ -16,9 +16,9 @@ from dltlib.claims.paper import CLAIMS, OUR_TABLE_2
 from dltlib.claims.statistics import (
     FEWEST,
     MANY,
+    OUTCOMES,
     PERCENT,
     UNDECIDED,
-    VERDICTS,
     Comparison,
     Part,
     Result,
@@ -111,7 +111,7 @@ def comparisons(results: Sequence[Result]) -> pd.DataFrame:
             "threshold": bracketed(part.bar, math.nan, math.nan),
         }
         | ({"paper": _figure(part)} if any(part.paper is not None for _, part in parts) else {})
-        | {"verdict": part.verdict}
+        | {"verdict": part.outcome}
         for result, part in parts
     ]
     names = [part.name for result in results for part in result.parts]
@@ -180,7 +180,7 @@ def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
     ``verbose`` adds every comparison, and how the claim was read.
 
     >>> claims.describe([result])[-1]
-    '1 reproduced; 0 not reproduced; 0 undecided'
+    '1 reproduced; 0 not reproduced; 0 undecided; 0 not measured'
     """
     lines = []
     for name in dict.fromkeys(result.claim for result in results):
@@ -191,9 +191,9 @@ def describe(results: Sequence[Result], verbose: bool = False) -> list[str]:
         for result in results:
             if result.claim != name:
                 continue
-            lines.append(f"  {result.network:6}{result.verdict.upper()}: {_in_words(result)}")
+            lines.append(f"  {result.network:6}{result.outcome.upper()}: {_in_words(result)}")
             if verbose:
-                lines += [f"        {part.verdict}: {_in_words(part)}" for part in result.parts]
+                lines += [f"        {part.outcome}: {_in_words(part)}" for part in result.parts]
     counts = count(results)
     lines.append("; ".join(f"{number} {verdict}" for verdict, number in counts.items()))
     return lines
@@ -252,15 +252,15 @@ def pilot(trials: Iterable[Record]) -> pd.DataFrame:
 
 
 def count(results: Iterable[Result]) -> dict[str, int]:
-    """How often each verdict was given, in the order reproduced, not reproduced, undecided.
+    """How often each of `OUTCOMES` was found, in their order.
 
     A sentence counts once: a second registration of a claim is not counted.
 
     >>> claims.count([result])
-    {'reproduced': 1, 'not reproduced': 0, 'undecided': 0}
+    {'reproduced': 1, 'not reproduced': 0, 'undecided': 0, 'not measured': 0}
     """
-    verdicts = [result.verdict for result in results if not CLAIMS[result.claim].again]
-    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+    found = [result.outcome for result in results if not CLAIMS[result.claim].again]
+    return {outcome: found.count(outcome) for outcome in OUTCOMES}
 
 
 def _in_words(given: Result | Part) -> str:

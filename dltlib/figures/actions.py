@@ -27,10 +27,10 @@ from dltlib.figures.accuracy import (
 from dltlib.figures.ends import legend_below, name_lines
 from dltlib.figures.styles import (
     BLUE,
+    GREEN,
     GREY,
     ORANGE,
-    SKY,
-    VERMILION,
+    PURPLE,
     fitting,
     hand_over,
     inches,
@@ -50,11 +50,17 @@ def start_scatter(
 
     ``initial`` and every array of ``starts`` are ``[n]``: the kept weights of one layer, of which
     ``points`` are drawn. Filled dots kept the sign of w_i, open ones did not; the title says how
-    many of all kept it. A panel each, in the order of ``starts``; the first, rewinding, has its
-    column to itself.
+    many of all kept it. A panel each, in the order of ``starts``: the first, rewinding, has its
+    column to itself, and of the others the second half stands below the first or, on a phone, to
+    the right of it.
     """
-    others = list(starts)[1:]
-    columns = fitting(columns, 1.25)
+    rewinding, *others = starts
+    if columns > (fits := fitting(columns, 1.25)):
+        # No row for each half of the others: a row for each of the one and its like of the other.
+        half = math.ceil(len(others) / 2)
+        places = {name: place % half for place, name in enumerate(others)}
+        others = sorted(others, key=places.__getitem__)
+        columns = fits
     rows = math.ceil(len(others) / (columns - 1))
     size = inches() / columns
     reach = 1.1 * max(np.abs(values).max() for values in (initial, *starts.values()))
@@ -70,7 +76,8 @@ def start_scatter(
     for ax in (*first[1:], *rest[len(others) :]):
         ax.set_axis_off()
     numbers = []
-    for ax, (name, start) in zip((first[0], *rest), starts.items(), strict=False):
+    for ax, name in zip((first[0], *rest), (rewinding, *others), strict=False):
+        start = starts[name]
         kept_sign = np.signbit(start) == np.signbit(initial)
         color = style(f"large_final/{name}/zero").color
         some = _evenly(len(initial), points)
@@ -104,7 +111,7 @@ TRAINED, TRAINED_FROM_ZERO, FROZEN_AT_ZERO, FROZEN_AT_INITIAL = FATES = (
 )
 """What a mask-0 action makes of a weight, after rewinding."""
 
-_FATE_COLORS = dict(zip(FATES, (BLUE, SKY, VERMILION, ORANGE), strict=True))
+_FATE_COLORS = dict(zip(FATES, (BLUE, GREEN, ORANGE, PURPLE), strict=True))
 
 
 def fates(initial: np.ndarray, start: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -375,8 +382,8 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
         right.plot(100 * row["mean"], place, "o", color=color, markersize=7)
     left.set_yticks(range(len(at)), [names[arm] for arm in at.index], fontsize=10)
     left.set_xlim(-4, 104)
-    left.set_xlabel("moving to zero (%)")
-    right.set_xlabel("test accuracy (%)")
+    left.set_xlabel(wrapped("moving to zero (%)", 3))
+    right.set_xlabel(wrapped("test accuracy (%)", 3))
     right.set_title(wrapped(title, 2), loc="left")
     handles = [
         Line2D([], [], marker="o", linestyle="", color=GREY, label="of those pruned"),

@@ -10,6 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 from numpy.typing import NDArray
 
+from dltlib.figures.styles import WIDTH, inches
+
 MOST_IN_LEGEND = 4
 """More lines than these are named where they end: nobody holds five colours in mind."""
 _INK, _LEADER = "#262626", "#8c8c8c"
@@ -24,6 +26,10 @@ def name_lines(
     more stand at the ends of their lines, in every panel, or as high as their ``peaks``.
     """
     panels: list[Axes] = list(np.asarray(axes).ravel())
+    if peaks and inches() < WIDTH:
+        # No room for a name and a piece of line beside a phone's panels.
+        legend_below(figure, panels, columns)
+        return
     names = {line.get_label() for ax in panels for line in named_lines(ax)}
     if len(names) <= MOST_IN_LEGEND:
         legend_below(figure, panels, columns)
@@ -58,6 +64,9 @@ def label_ends(ax: Axes, size: float = 9.5, peaks: bool = False) -> None:
     ends.sort(key=lambda end: end[0])
     height = ax.get_window_extent().height / ax.figure.dpi * 72
     heights = spread([y for y, _, _ in ends], 1.2 * size / height)
+    # Beside the panel and not below it, where its ticks are, if there is room enough.
+    distances = 1.2 * size / height * np.arange(len(ends))
+    heights = np.maximum(heights - distances, min(0.0, 1 - distances.max(initial=0))) + distances
     room = 30 if peaks else 16
     beside = offset_copy(ax.transAxes, ax.get_figure(root=True), x=room, units="points")
     for (y, x, line), place in zip(ends, heights, strict=True):
@@ -77,7 +86,8 @@ def label_ends(ax: Axes, size: float = 9.5, peaks: bool = False) -> None:
                 # Across the panel, from a line that ends inside it, it must not pass for the line.
                 "color": line.get_color() if near else _LEADER,
                 "linewidth": line.get_linewidth() if peaks else 1.2 if near else 0.7,
-                "linestyle": line.get_linestyle() if peaks else "-",
+                # A leader across the panel must not pass for a level.
+                "linestyle": line.get_linestyle() if peaks else "-" if near else (0, (1, 3)),
                 "shrinkA": 1,
                 "shrinkB": 5 if peaks else 0,
                 "relpos": (0, 0.5),

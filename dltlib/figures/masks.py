@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -24,7 +25,11 @@ from dltlib.figures.accuracy import (
 from dltlib.figures.ends import legend_below, name_lines
 from dltlib.figures.styles import (
     BLACK,
+    BLUE,
+    GREEN,
     LEARNED,
+    ORANGE,
+    PURPLE,
     as_learned,
     hand_over,
     inches,
@@ -144,7 +149,8 @@ def training_time_curves(
                 line.set_dashes(dashes)
             draw_band(ax, drawn["epochs"], drawn["low"], drawn["high"], color)
             if kind in paper:
-                ax.plot(drawn["epochs"].max(), paper[kind], "x", color=color, markersize=9)
+                at, drawing = drawn["epochs"].max(), {"markersize": 10, "markeredgewidth": 2}
+                ax.plot(at, paper[kind], "x", color=BLACK, zorder=5, **drawing)
             numbers.append(drawn)
         ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
         ax.set_xscale("log")
@@ -312,13 +318,15 @@ def probability_histogram(table: pd.DataFrame, arm: str, round_: int) -> np.ndar
 def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
     """How mask probabilities spread from one half as masks are learned, a panel for each arm.
 
-    Lines are histograms over the weights, at ``looks`` epochs spread over the learning, the later
-    the darker; epoch 0, where every probability is one half, is left out. Log scale.
+    Lines are histograms over the weights, at ``looks`` epochs spread over the learning; epoch 0,
+    where every probability is one half, is left out. Log scale.
     """
     arms = _learned_arms(table)
     epochs = sorted(set(table["round"]) - {0})
     chosen = np.unique(np.linspace(0, len(epochs) - 1, looks).round().astype(int))
-    shades = sns.color_palette("flare", len(chosen))
+    shades: Sequence[Any] = (ORANGE, GREEN, BLUE, PURPLE)[: len(chosen)]
+    if len(chosen) > len(shades):
+        shades = sns.color_palette("flare", len(chosen))
     rows = math.ceil(len(arms) / 2)
     figure, axes = pyplot.subplots(
         rows, 2, figsize=(inches(), 0.7 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
@@ -340,7 +348,7 @@ def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
             )
         ax.set_yscale("log")
         ax.yaxis.set_major_formatter("{x:g}")
-        ax.set_ylim(bottom=0.05)
+        ax.set_ylim(0.05, 130)
         ax.set_xticks([0, 0.5, 1], ["0", "½", "1"])
         ax.set_title(wrapped(variant_name(arm), 2), loc="left")
     for ax in axes[-1]:

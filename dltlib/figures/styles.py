@@ -104,7 +104,9 @@ def wrapped(title: str, panels: int = 1) -> str:
     >>> wrapped("signed constants, rescaled", panels=3).splitlines()
     ['signed constants,', 'rescaled']
     """
-    return textwrap.fill(title, round(9 * inches() / panels))
+    # A long name breaks behind an underscore.
+    lines = textwrap.wrap(title.replace("_", "_ "), round(9 * inches() / panels))
+    return "\n".join(line.replace("_ ", "_") for line in lines)
 
 
 def narrow(figure: Figure) -> Figure | None:

@@ -72,7 +72,7 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     """A forest plot: for each claim and network, how far its effect lies from the threshold.
 
     A dot with its interval is the comparison that decides the verdict, a diamond the paper's figure
-    for the same comparison, small faint dots are the claim's others. An interval wholly to the
+    for the same comparison, small dots are the claim's others. An interval wholly to the
     right of the line means reproduced, wholly to the left not reproduced. Where fewer than three
     seeds were compared there is no interval: crosses are the single seeds, and the claim is
     undecided.
@@ -98,7 +98,7 @@ def scorecard(results: Sequence[claims.Result]) -> Figure:
     ax.set_xscale("symlog", linthresh=1, linscale=0.6)
     reach = known[["low", "high", "distance", "paper"]].abs().max(axis=None) if len(known) else 1
     ticks = [tick for tick in (0, 1, 3, 10, 30, 100) if tick <= max(reach, 3)]
-    ticks = [tick for tick in ticks if inches() == WIDTH or tick != 3]
+    ticks = [tick for tick in ticks if inches() == WIDTH or tick not in (3, 30)]
     ticks = sorted({*ticks, *(-tick for tick in ticks)})
     ax.set_xticks(ticks, [_signed(tick) for tick in ticks])
     ax.minorticks_off()

@@ -36,7 +36,7 @@ def scripts(directory: Path) -> Iterator[tuple[str, object]]:
     yield (
         "plane/index",
         {
-            "records": names,
+            "records": {name: records.read(name, directory).scale() for name in names},
             "colors": {name: style(name).color for name in CRITERIA},
         },
     )

@@ -123,7 +123,7 @@ window.dlt = (() => {
   const BACKGROUNDS = { light: "#ffffff", dark: "#14181e" };
 
   /** The colour "#rrggbb", moved towards black or white until a line of it can be seen (3:1). */
-  function readable(color, least = 3.2) {
+  function readable(color, least = isDark() ? 5 : 3.2) {
     const background = channels(isDark() ? BACKGROUNDS.dark : BACKGROUNDS.light);
     const target = isDark() ? 255 : 0;
     const rgb = channels(color);

@@ -13,7 +13,8 @@ dlt.start("#dlt-explorer", async (root) => {
   const NETWORKS = ["fc", "conv2", "conv4", "conv6"];
   const ALL = "all";
   const MOST_ARMS_AT_FIRST = 10;
-  const BADGES = { reproduced: "yes", "not reproduced": "no", undecided: "open" };
+  const BADGES = { reproduced: "yes", "not reproduced": "no", undecided: "open",
+    "not measured": "none" };
 
   const index = await dlt.load("records/index");
   const limits = Object.fromEntries(
@@ -307,8 +308,8 @@ dlt.start("#dlt-explorer", async (root) => {
     }
     const stated = judged(false);
     const now = judged(true);
-    const before = verdict.combine(stated);
-    const after = verdict.combine(now);
+    const before = verdict.outcome(verdict.combine(stated), stated);
+    const after = verdict.outcome(verdict.combine(now), now);
     const touched = Object.keys(state).some((name) => /^bar\d+$/.test(name) || limits[name]);
     refill(parts.claim,
       html("p", { class: "dlt-sentence" },
@@ -321,7 +322,7 @@ dlt.start("#dlt-explorer", async (root) => {
           forget("claim", "network", "preset", "record", "arms", "metric", "against");
           return refresh();
         }) : null),
-      html("p", { class: "dlt-muted" }, claim.described.reading),
+      html("p", { class: "dlt-muted" }, `As stated: ${claim.described.reading}`),
       html("p", { class: "dlt-muted" }, claim.records.length ? "By " : "No record to judge it by.",
         claim.records.flatMap((name, place) => [place ? "; " : "",
           html("a", { href: `#record=${name}`, "data-key": `basis ${name}` }, name),
@@ -351,10 +352,11 @@ dlt.start("#dlt-explorer", async (root) => {
       html("p", { class: "dlt-heading" }, "What it comes down to"),
       rows.some((row) => isMeasured(row.one)) ? html("p", { class: "dlt-muted" },
         `One line for each comparison: the mean over seeds, its ${100 * confidence()} % interval, `
-        + "single seeds as dots. It has to lie above the bar, which can be dragged, or moved with "
+        + "single seeds as dots. It has to lie above the threshold, which can be dragged, or moved with "
         + "the arrow keys.") : null,
       html("ul", { class: "dlt-rows" }, rows.map((row) => html("li", {},
-        html("div", { class: "dlt-row-head" }, html("span", {}, row.one.name), badge(row.verdict)),
+        html("div", { class: "dlt-row-head" }, html("span", {}, row.one.name),
+          badge(verdict.outcome(row.verdict, [row]))),
         isMeasured(row.one) ? strip(row, axis[row.one.unit]) : null,
         html("div", { class: "dlt-muted" }, inWords(row))))));
   }
@@ -372,7 +374,7 @@ dlt.start("#dlt-explorer", async (root) => {
       const margin = Array.isArray(one.bar) && entry.level !== null && entry.level !== undefined
         ? ` (stated: ${fixed(verdict.barOf(one.bar, entry.level))}, the smaller of `
           + `${percent(one.bar[0])} % of the error and ${one.bar[1]} point${one.bar[1] === 1 ? "" : "s"})` : "";
-      words.push(`bar ${fixed(bar)}${margin}`);
+      words.push(`threshold ${fixed(bar)}${margin}`);
     }
     if (one.paper !== null) words.push(`the paper: ${fixed(one.paper, 1)}`);
     if (reason) words.push(reason);
@@ -408,7 +410,7 @@ dlt.start("#dlt-explorer", async (root) => {
     ...marks,
     Number.isFinite(row.bar) ? svg("g", {
       class: "dlt-grip", transform: `translate(${x(row.bar)},0)`, tabindex: 0, role: "slider",
-      "data-key": name, "aria-label": `bar of: ${row.one.name}`,
+      "data-key": name, "aria-label": `threshold of: ${row.one.name}`,
       "aria-valuemin": least.toFixed(2), "aria-valuemax": most.toFixed(2),
       "aria-valuenow": row.bar.toFixed(2), "aria-valuetext": `${fixed(row.bar)} ${row.one.unit}`,
       onkeydown: (event) => {

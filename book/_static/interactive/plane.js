@@ -12,7 +12,7 @@ dlt.start(".dlt-plane", async (root) => {
   const FIGURE_POINTS = 2000;
 
   const index = await dlt.load("plane/index");
-  if (index.records.length === 0) throw new Error("There is no record of criteria in this book.");
+  if (Object.keys(index.records).length === 0) throw new Error("There is no record of criteria in this book.");
   const own = "address" in root.dataset;
   const fallback = { record: "criteria-fc-cpu", layer: "", criterion: "large_final",
     other: "magnitude_increase", keep: "20", ...root.dataset };
@@ -34,7 +34,7 @@ dlt.start(".dlt-plane", async (root) => {
   const first = (found, wanted) => (found.includes(wanted) ? wanted : found[0]);
 
   async function settle() {
-    state.record = first(index.records, state.record);
+    state.record = first(Object.keys(index.records), state.record);
     record = await dlt.load(`plane/${state.record}`);
     state.layer = first(Object.keys(record.layers), state.layer);
     state.criterion = first(criteria.NAMES, state.criterion);
@@ -61,7 +61,7 @@ dlt.start(".dlt-plane", async (root) => {
     refill(parts.choice,
       select("Criterion", names, state.criterion, (criterion) => change({ criterion })),
       select("Compare with", [[NONE, NONE], ...names], state.other, (other) => change({ other })),
-      select("Weights of", index.records.map((name) => [name, name.replace("criteria-", "")]),
+      select("Weights of", Object.entries(index.records),
         state.record, (name) => change({ record: name })),
       select("Layer", Object.keys(record.layers).map((name) => [name, name]), state.layer,
         (layer) => change({ layer })));

@@ -353,6 +353,7 @@ dlt.start("#dlt-supermask", async (root) => {
     }
     const go = (by) => {
       const place = shown.kind === "test" ? shown.place + by : 0;
+      ink.fill(0);
       shown = { kind: "test", place: (place + test.labels.length) % test.labels.length };
       drawReading();
     };

@@ -6,6 +6,7 @@ dlt.verdict = (() => {
   const REPRODUCED = "reproduced";
   const NOT_REPRODUCED = "not reproduced";
   const UNDECIDED = "undecided";
+  const NOT_MEASURED = "not measured";
 
   /** ln Gamma(x) for x > 0 (Lanczos, g = 7, nine terms). */
   function logGamma(x) {
@@ -126,6 +127,14 @@ dlt.verdict = (() => {
     return [NOT_REPRODUCED, UNDECIDED, REPRODUCED].find((verdict) => verdicts.includes(verdict));
   }
 
+  /** A verdict for people, on a claim or a comparison with these parts: where those that decide it
+      have no number, it is not even undecided. */
+  function outcome(word, parts) {
+    const open = parts.filter((part) => part.verdict === word);
+    return word === UNDECIDED && open.every((part) => !Number.isFinite(part.effect))
+      ? NOT_MEASURED : word;
+  }
+
   return { REPRODUCED, NOT_REPRODUCED, UNDECIDED, studentQuantile, interval, barOf, entryOf, judge,
-    ends, combine };
+    ends, combine, outcome };
 })();
