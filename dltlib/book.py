@@ -19,6 +19,7 @@ Nothing is imported here before it is needed, so that ``dltlib --help`` stays qu
 """
 
 import argparse
+import ast
 import contextlib
 import copy
 import fnmatch
@@ -267,6 +268,8 @@ def execute(
     for name in _select(root, names):
         try:
             written, inputs = _written(root, name), fingerprint(name, root)
+            if not (parameters or force):
+                _hold_edits(root, name, inputs["code"])
             if parameters:
                 target = root / "_build" / "variants" / f"{name}.ipynb"
                 _save(_run(root, name, written, parameters), target)
@@ -289,6 +292,25 @@ def execute(
     return executed
 
 
+def _hold_edits(root: Path, name: str, code: str) -> None:
+    """Raise `UserError` where a notebook holds code that was changed in it alone, since it was
+    executed: it would be lost."""
+    import nbformat
+
+    try:
+        notebook = nbformat.read(_notebook_path(root, name), as_version=4)
+        executed = notebook.metadata[_METADATA_KEY]["code"]
+    except Exception:  # none, or damaged: there is nothing to lose
+        return
+    shown = _digest(cell.source for cell in _code(notebook))
+    if shown not in (executed, code):
+        path = f"book/{name}.ipynb"
+        raise UserError(
+            f"chapter {name}: its notebook has code that its text lacks: `jupytext --to py:percent "
+            f"{path}` takes it over into the text, `dltlib book {name} --force` drops it"
+        )
+
+
 def _run(root: Path, name: str, written: Any, parameters: dict[str, Any]) -> Any:
     """Execute a notebook in a scratch folder and return it, tidied; `UserError` if it fails."""
     import nbformat
@@ -299,6 +321,12 @@ def _run(root: Path, name: str, written: Any, parameters: dict[str, Any]) -> Any
     tags = [tag for cell in written.cells for tag in cell.metadata.get("tags", [])]
     if parameters and "parameters" not in tags:
         raise UserError(f"chapter {name}: no cell is tagged parameters, so none can be set")
+    known = _parameters(written) if parameters else []
+    if unknown := set(parameters) - set(known):
+        raise UserError(
+            f"chapter {name} has no parameter {', '.join(sorted(unknown))}: it has "
+            f"{', '.join(known)}"
+        )
     scratch = root / "_build" / "execution"
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -376,16 +404,31 @@ def _tidied(notebook: Any, written: Any) -> Any:
     return notebook
 
 
+def _parameters(written: Any) -> list[str]:
+    """The names that a chapter's cell tagged parameters gives values."""
+    (cell,) = (one for one in written.cells if "parameters" in one.metadata.get("tags", []))
+    return [
+        target.id
+        for line in ast.parse(cell.source).body
+        if isinstance(line, ast.Assign)
+        for target in line.targets
+        if isinstance(target, ast.Name)
+    ]
+
+
 def _update_prose(root: Path, name: str, written: Any) -> None:
     """Bring cells that are no code, and the tags, up to date in an executed notebook."""
     import nbformat
 
     path = _notebook_path(root, name)
     notebook = nbformat.read(path, as_version=4)
-    if not _same_cells(notebook, written):
-        _with_outputs(written, notebook)
+    as_it_is = _text(path)
+    same = _same_cells(notebook, written)
+    _with_outputs(written, notebook)
+    if nbformat.writes(written) != as_it_is:
         _save(written, path)
-        print(f"{name}: text updated, outputs kept")
+        if not same:
+            print(f"{name}: text updated, outputs kept")
 
 
 def _with_outputs(written: Any, executed: Any) -> None:
@@ -396,8 +439,13 @@ def _with_outputs(written: Any, executed: Any) -> None:
 
 
 def _same_cells(notebook: Any, written: Any) -> bool:
+    """Whether two notebooks say the same, but for what JupyterLab adds when it saves one."""
+
     def said(book: Any) -> list[Any]:
-        return [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in book.cells]
+        return [
+            (cell.cell_type, cell.source, dict(_tidy_metadata(cell.metadata)))
+            for cell in book.cells
+        ]
 
     return said(notebook) == said(written)
 
@@ -541,7 +589,7 @@ def _jupyter_book(root: Path) -> None:
     """Build all pages in a scratch folder and put them in the place of ``_build/html``."""
     folder = root / "_build"
     folder.mkdir(exist_ok=True)
-    print("building the pages ...", flush=True)
+    print("building the pages, which takes about a minute ...", flush=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="site-") as scratch:
         command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(root), *_BUILD_FLAGS]
         done = subprocess.run(
@@ -568,6 +616,8 @@ def _jupyter_book(root: Path) -> None:
         if missing:
             raise UserError(f"the site was not built: no page came of {', '.join(missing)}")
         _add_data(root, built)
+        for template in (built / "_static").glob("*webpack-macros.html"):
+            template.unlink()  # the theme's own, and no page
         # Pages that no longer exist go with the old folder.
         (folder / "site.json").unlink(missing_ok=True)
         if (folder / "html").exists():

@@ -253,7 +253,7 @@ for _experiment in (
 
 PRESETS = {  # the largest that has records is read
     "paper": "section 2 of the paper to the letter: for a GPU, or patience",
-    "cpu": "the paper's data, reduced to what two cores finish in minutes to an hour or two",
+    "cpu": "the paper's data, reduced for two cores: FC in minutes, convolutions mostly in hours",
     "tiny": "digits (1,297 training images of 8x8, embedded): seconds to a minute",
 }
 

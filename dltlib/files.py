@@ -44,9 +44,12 @@ def check_writable(directory: Path) -> None:
 
     What killed processes left in it goes.
     """
-    probe = directory / "probe"
+    there, probe = directory.exists(), directory / "probe"
     replace_file(probe, lambda temporary: None)
     probe.unlink(missing_ok=True)
+    if not there:  # what is refused later on leaves nothing
+        with contextlib.suppress(OSError):
+            directory.rmdir()
     for file in directory.glob(".*.part"):
         found = _TEMPORARY.fullmatch(file.name)
         if found and int(found["machine"], 16) == uuid.getnode() and not _runs(found["process"]):

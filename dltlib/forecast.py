@@ -2,7 +2,7 @@
 
 import torch
 
-from dltlib import experiments, resources
+from dltlib import checkpoints, experiments, resources, storage
 from dltlib.kinds import KINDS
 from dltlib.plans import Plan
 
@@ -33,7 +33,17 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
         f"{at_once:,} replicas fit side by side now",
         f"  checkpoint: about {state / 1e6:,.0f} MB",
         f"  time: {expected}; evaluation comes on top",
+        *_there(plan, size.iterations),
     ]
+
+
+def _there(plan: Plan, iterations: int) -> list[str]:
+    """What of the plan is there already."""
+    if storage.finished(plan):
+        return [f"  done already: {storage.record_path(plan)} (--force would run it again)"]
+    begun = checkpoints.furthest_first(storage.run_directory(plan), plan.hash())
+    done = sum(checkpoint.iterations for checkpoint in begun)
+    return [f"  begun: {done / iterations:.0%} of the iterations are done"] if done else []
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Named values of one sort, found by name or refused with the names there are."""
 
 import dataclasses
+import difflib
 import functools
 import importlib.metadata
 import inspect
@@ -53,7 +54,11 @@ class Registry(dict[str, Value]):
         if name not in self:
             load_additions()
         if name not in self:
-            raise UserError(f"unknown {self.sort} {name!r}: choose one of {', '.join(self)}")
+            near = difflib.get_close_matches(name, self, n=1)
+            nearest = f" (nearest: {near[0]})" if near else ""
+            raise UserError(
+                f"unknown {self.sort} {name!r}: choose one of {', '.join(self)}{nearest}"
+            )
         return self[name]
 
 

@@ -5,6 +5,7 @@ an earlier record holds, made by code that gives the same numbers, are taken fro
 trained again.
 """
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -245,7 +246,7 @@ def finish(work: Work, device: str) -> Path:
     )
     # Those of earlier runs, if divided otherwise, are superseded too.
     checkpoints.delete(run_directory(plan))
-    if not any(run_directory(plan).iterdir()):
+    with contextlib.suppress(OSError):  # it holds the record of one's own, or was never needed
         run_directory(plan).rmdir()
     return target
 

@@ -211,6 +211,37 @@ def test_an_edit_of_the_notebook_alone_is_noticed(executed: Path) -> None:
     assert "one: stale: its code changed" in _complaint(executed)
 
 
+def test_code_that_is_in_the_notebook_alone_is_not_overwritten(executed: Path) -> None:
+    _edit(executed, lambda book_: book_.cells[1].update(source="answer = 7.0"))
+    edited = (executed / "book" / "one.ipynb").read_text()
+    with pytest.raises(UserError, match="jupytext --to py:percent book/one.ipynb"):
+        book.execute(root=executed)
+    assert (executed / "book" / "one.ipynb").read_text() == edited
+    # Taken over into the text, it is the chapter's.
+    text = executed / "book" / "one.py"
+    text.write_text(text.read_text().replace("answer = 42.0", "answer = 7.0"))
+    assert book.execute(root=executed) == ["one"]
+    _edit(executed, lambda book_: book_.cells[1].update(source="answer = 8.0"))
+    assert book.execute(root=executed, force=True) == ["one"]
+    assert "answer = 7.0" in (executed / "book" / "one.ipynb").read_text()
+
+
+def test_what_jupyterlab_adds_to_a_notebook_is_no_difference(
+    executed: Path, executed_text: str
+) -> None:
+    def saved(notebook: Any) -> None:
+        notebook.metadata["jupytext"] = {"formats": "ipynb,py:percent"}
+        for cell in notebook.cells:
+            cell.metadata["lines_to_next_cell"] = 2
+            if "parameters" in cell.metadata.get("tags", []):
+                cell.metadata["tags"] = ["parameters"]
+
+    _edit(executed, saved)
+    book.check(root=executed)
+    assert book.execute(root=executed) == []
+    assert (executed / "book" / "one.ipynb").read_text() == executed_text
+
+
 def test_an_unexecuted_notebook_is_refused(executed: Path) -> None:
     def forget(notebook: Any) -> None:
         notebook.cells[3].execution_count, notebook.cells[3].outputs = None, []
@@ -326,6 +357,8 @@ def test_parameters_make_a_variant_and_leave_the_chapter_alone(
 
 
 def test_bad_names_and_headers_are_refused(root: Path) -> None:
+    with pytest.raises(UserError, match="one has no parameter anser: it has answer"):
+        book.execute(["one"], parameters={"anser": 7.5}, root=root)
     with pytest.raises(UserError, match="no chapter two: _toc.yml names one"):
         book.execute(["two"], root=root)
     _replace(root, "#   kernelspec:", "#   kernel:")

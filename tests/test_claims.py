@@ -557,7 +557,12 @@ def test_scorecard_reads_the_largest_record_of_each_experiment(shelf) -> None:
     )
     assert _result(results, "supermask-3").preset == "paper and cpu"
     assert _result(results, "zeros-1", "conv2").preset is None
-    assert claims.count(results) == {REPRODUCED: 16, NOT_REPRODUCED: 0, UNDECIDED: 49}
+    assert claims.count(results) == {
+        REPRODUCED: 16,
+        NOT_REPRODUCED: 0,
+        UNDECIDED: 0,
+        claims.NOT_MEASURED: 49,
+    }
 
 
 @pytest.mark.parametrize("name", ["supermask-3", "supermask-3b", "supermask-5"])
@@ -569,7 +574,7 @@ def test_networks_of_unlike_scale_are_never_compared(name: str, other: dict) -> 
     reduced = Record(ALL_TRUE[pair].table, {"plan": ALL_TRUE[pair].plan | other})
     result = claims.judge(name, ALL_TRUE | {pair: reduced})
     assert result.verdict == UNDECIDED
-    assert result.reason.startswith("the records are of unlike networks or data: supermasks fc/")
+    assert result.reason.startswith("the records are of unlike networks or data: supermasks FC on ")
     assert claims.would_take(result) == result.reason
     # What a claim does not read is none of its business.
     assert claims.judge("criteria-1", ALL_TRUE | {pair: reduced}).verdict == REPRODUCED
@@ -687,7 +692,7 @@ def test_the_command_prints_verdicts(shelf, capsys) -> None:
     assert "signs-3: the sign matters more than the value" in output
     assert output.count("REPRODUCED: ") == 17
     assert "signs-fc-paper" in output
-    assert output.endswith("16 reproduced; 0 not reproduced; 0 undecided\n")
+    assert output.endswith("16 reproduced; 0 not reproduced; 0 undecided; 0 not measured\n")
     cli.main(["claims", "--network", "fc", "--verbose"])
     assert "random − worse of large_init and small_init" in capsys.readouterr().out
 
@@ -695,7 +700,7 @@ def test_the_command_prints_verdicts(shelf, capsys) -> None:
 def test_the_command_works_without_records(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("DLTLIB_RECORDS", str(tmp_path))
     assert cli.main(["claims", "--preset", "cpu"]) == 0
-    assert "0 reproduced; 0 not reproduced; 65 undecided" in capsys.readouterr().out
+    assert "0 reproduced; 0 not reproduced; 0 undecided; 65 not measured" in capsys.readouterr().out
 
 
 def test_the_command_names_valid_choices_and_damage(shelf, capsys) -> None:

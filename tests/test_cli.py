@@ -226,7 +226,29 @@ def test_arms_lists_the_parts_with_what_they_do_and_ones_own(
 
 def test_an_option_is_not_taken_for_half_of_its_name(capsys: pytest.CaptureFixture) -> None:
     assert cli.main(["run", "criteria", "--epoch", "3"]) == 2
-    assert "unrecognized arguments: --epoch" in capsys.readouterr().err
+    assert "unrecognized arguments: --epoch 3 (see dltlib run --help)" in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_is_there_already(capsys: pytest.CaptureFixture) -> None:
+    command = ["run", "criteria", *QUICK]
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert "done" not in capsys.readouterr().out
+    assert cli.main([*command, "--quiet"]) == 0
+    assert cli.main([*command, "--dry-run"]) == 0
+    assert "done already: " in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_refused_though_nothing_is_left_to_do(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert cli.main(["run", "criteria", *QUICK, "--quiet"]) == 0
+    assert cli.main(["run", "criteria", *QUICK, "--device", "tpu"]) == 2
+    assert "unknown device 'tpu'" in capsys.readouterr().err
+
+
+def test_the_nearest_name_is_told(capsys: pytest.CaptureFixture) -> None:
+    assert cli.main(["run", "critera"]) == 2
+    assert "(nearest: criteria)" in capsys.readouterr().err
 
 
 def test_a_late_iteration_is_checked_before_anything_runs(capsys: pytest.CaptureFixture) -> None:

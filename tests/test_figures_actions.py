@@ -279,7 +279,7 @@ def test_comparisons_of_claims_as_a_table() -> None:
         "claim": "signs-3",
         "effect": "",
         "threshold": "0.00",
-        "verdict": claims.UNDECIDED,
+        "verdict": claims.NOT_MEASURED,
     }
 
 

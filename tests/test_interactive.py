@@ -233,6 +233,12 @@ def _index(site: Path) -> dict[str, Any]:
     return json.loads(text[text.index(",") + 1 : text.rindex(")")])
 
 
+def test_no_two_lines_of_a_record_look_alike() -> None:
+    for name in records.available(BOOK_RECORDS):
+        lines = explorer.record_data(name, records.read(name, BOOK_RECORDS))["arms"]
+        assert len({(line["color"], line["dashes"]) for line in lines}) == len(lines), name
+
+
 def test_a_record_is_handed_over_as_it_is() -> None:
     record = records.read("signs-fc-tiny", BOOK_RECORDS)
     data = explorer.record_data("signs-fc-tiny", record)
@@ -494,7 +500,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_claim_without_a_record_says_so(stand_in: Path, chromium: Any) -> None:
     with _opened(chromium, stand_in, "explorer.html#claim=signs-3&network=conv4") as page:
-        assert page.locator(".dlt-verdict").text_content() == "Verdict: undecided"
+        assert page.locator(".dlt-verdict").text_content() == "Verdict: not measured"
         assert "no record of signs on conv4" in page.locator(".dlt-rows").inner_text()
         assert page.locator(".dlt-chart > svg").count() == 0
         page.locator('[data-key="Network"]').select_option("fc")
@@ -506,7 +512,7 @@ def test_a_claim_with_some_of_its_records_shows_these_and_what_is_missing(
     stand_in: Path, chromium: Any
 ) -> None:
     with _opened(chromium, stand_in, "explorer.html#claim=supermask-3&network=fc") as page:
-        assert page.locator(".dlt-verdict").text_content() == "Verdict: undecided"
+        assert page.locator(".dlt-verdict").text_content() == "Verdict: not measured"
         missing = "no record of learned_supermasks on fc"
         assert missing in page.locator(".dlt-rows").inner_text()
         assert page.locator(".dlt-chart .dlt-line").count() > 0
@@ -595,7 +601,7 @@ def test_a_window_and_a_bar_are_dragged_and_the_verdict_follows(site: Path, chro
         page.mouse.move(high["x"] + 5, high["y"] + 10, steps=8)
         page.mouse.up()
         assert "moderate_pruning=" in page.url
-        assert "undecided" in page.locator(".dlt-verdict .dlt-badge").inner_text()
+        assert "not measured" in page.locator(".dlt-verdict .dlt-badge").inner_text()
         page.get_by_role("button", name="Back to what is stated").click()
         page.wait_for_function("() => !location.hash.includes('bar1')")
         assert page.locator(".dlt-verdict").inner_text() == before
@@ -647,7 +653,7 @@ def test_every_claim_can_be_opened_and_has_the_scorecards_verdict(
     site: Path, chromium: Any
 ) -> None:
     verdicts = {
-        (result.claim, result.network): result.verdict
+        (result.claim, result.network): result.outcome
         for result in claims.scorecard(directory=BOOK_RECORDS)
     }
     names = figures.NETWORK_NAMES | {claims.ALL_NETWORKS: "all four, compared"}

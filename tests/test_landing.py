@@ -80,7 +80,7 @@ def test_another_verdict_gives_another_answer(given: landing.Answers, verdict: s
             for other, text in answers.items():
                 assert (text in page) == (other == verdict)
     count = sum(
-        result.measured for result in changed.results.values()
+        result.outcome == verdict for result in changed.results.values()
         if not claims.CLAIMS[result.claim].again
     )  # fmt: skip
     assert f"<strong>{count}</strong> {verdict}" in landing.tally(changed, keep)
@@ -96,8 +96,7 @@ def test_every_verdict_is_in_the_tally_and_leads_to_its_claim(given: landing.Ans
     for (claim, network), result in first.items():
         title = figures.NETWORK_NAMES[network]
         assert f"explorer.html#claim={claim}&amp;network={network}" in page
-        state = result.verdict if result.measured else "not measured"
-        assert f"{claim} on {title}: {state}" in page
+        assert f"{claim} on {title}: {result.outcome}" in page
     assert page.count("landing-mark") == len(first)
 
 

@@ -374,8 +374,13 @@ def test_a_figure_fits_the_mode_and_is_enlarged(site: Path, chromium: Any, mode:
         figure = page.locator("figure:has(.figure-picture)").first
         assert figure.locator(f"img.only-{mode}").is_visible()
         assert figure.locator(f"img.only-{other}").is_hidden()
-        shown = figure.locator(f"img.only-{mode}").evaluate("image => image.currentSrc")
-        assert shown.endswith(f"-narrow{'-dark' * (mode == 'dark')}.svg")
+        image = figure.locator(f"img.only-{mode}")
+        image.scroll_into_view_if_needed()  # it is loaded when it is near
+        narrow = f"-narrow{'-dark' * (mode == 'dark')}.svg"
+        page.wait_for_function(
+            "([image, end]) => image.currentSrc.endsWith(end)",
+            arg=[image.element_handle(), narrow],
+        )
         # By a tap on the picture, and closed by the key that closes windows.
         figure.locator(".figure-picture").click()
         window = page.locator("dialog.figure-window")

@@ -73,7 +73,10 @@ def scorecard(
     """
     for network in networks or ():
         if network not in NETWORKS:
-            raise UserError(f"unknown network {network!r}: choose one of {', '.join(NETWORKS)}")
+            raise UserError(
+                f"unknown network {network!r}: claims are judged on the paper's, choose one of "
+                f"{', '.join(NETWORKS)}"
+            )
     if preset is not None and preset not in catalogue.PRESETS:
         raise UserError(f"unknown preset {preset!r}: choose one of {', '.join(catalogue.PRESETS)}")
     shelf = Shelf(directory)

@@ -63,7 +63,7 @@ class Part:
     @property
     def outcome(self) -> str:
         """Its verdict for people: what has no number is not even undecided."""
-        return NOT_MEASURED if math.isnan(self.effect) else self.verdict
+        return _outcome(self.verdict, self.effect)
 
     def ends(self) -> tuple[float, float]:
         """The interval to be shown: a share stays within 0 to 100 %, though Student's may not."""
@@ -89,7 +89,11 @@ class Result:
     def outcome(self) -> str:
         """Its verdict for people: where no record gives a number, be it few seeds', or none that
         may be compared, it is not even undecided."""
-        return NOT_MEASURED if math.isnan(self.weakest.effect) else self.verdict
+        return _outcome(self.verdict, self.weakest.effect)
+
+
+def _outcome(verdict: str, effect: float) -> str:
+    return NOT_MEASURED if verdict == UNDECIDED and math.isnan(effect) else verdict
 
 
 class Interval(NamedTuple):

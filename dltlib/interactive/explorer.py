@@ -9,7 +9,7 @@ numbers up. Only the interval, the bar and the verdict are computed anew in the 
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pandas as pd
 
 from dltlib import catalogue, claims, records
 from dltlib.claims import ALL_NETWORKS, NETWORKS, THRESHOLDS, Claim, Comparison
-from dltlib.figures.styles import DASHED, DOTTED, LEARNED, as_learned, labels, style
+from dltlib.figures.styles import DOTTED, Style, labels, style
 from dltlib.interactive.scripts import numbers, source
 from dltlib.records import Record
 
@@ -142,10 +142,9 @@ def record_data(name: str, record: Record) -> dict[str, Any]:
             {
                 "name": arm,
                 "label": short[arm],
-                "color": style(arm).color,
-                "dashes": (*style(arm).dashes, *_dashes_of_mask(arm)),
+                **line._asdict(),
             }
-            for arm in arms
+            for arm, line in _lines(arms).items()
         ],
         "seed_names": [int(seed) for seed in seeds],
         "rounds": [int(number) for number in rounds],
@@ -154,13 +153,17 @@ def record_data(name: str, record: Record) -> dict[str, Any]:
     }
 
 
-def _dashes_of_mask(arm: str) -> tuple[float, ...]:
-    """What tells masks of one criterion apart that a figure would draw in panels of their own: by
-    values and scaling."""
-    _, *parts = arm.split("/")
-    if parts[1:2] not in (["plain"], ["rescaled"]) or as_learned(arm) in LEARNED:
-        return ()
-    return (*(DASHED if parts[0] == "constant" else ()), *(DOTTED if "rescaled" in parts else ()))
+def _lines(arms: Sequence[str]) -> dict[str, Style]:
+    """How each arm is drawn: those that figures draw alike, in panels of their own (masks over
+    other values, or read off at other epochs), have dashes of their own here."""
+    drawn: dict[str, Style] = {}
+    for arm in arms:
+        alike = style(arm)
+        again = sum(style(other) == alike for other in drawn)
+        long, dots = 2.0 + 2 * (again % 5), again // 5 + 1
+        more = (long, 1.6, *DOTTED * dots) if again else ()
+        drawn[arm] = alike._replace(dashes=(*alike.dashes, *more))
+    return drawn
 
 
 def _cut(values: list[Any], length: int) -> list[list[Any]]:
