@@ -282,7 +282,7 @@ def _run(options: argparse.Namespace) -> None:
         print("\n".join(forecast.describe(plan, _device(options.device))))
         return
     device = None if options.dask else _device(options.device)
-    finished = not options.force and storage.finished(plan) is not None
+    finished = not options.force and storage.record_path(plan).exists()  # or refused, below
     asked: dict[str, Any] = {
         name: getattr(options, name) for name in ("at_once", "force", "accept_change")
     }

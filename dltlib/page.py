@@ -177,7 +177,7 @@ def table(
     label = html.escape(_one_line(caption), quote=True)
     # A region that can be focused, so that it scrolls by keyboard too; its caption stays in place.
     region = (
-        f'<p class="table-caption">{label}</p>\n'
+        f'<p class="table-caption">{_with_symbols(label)}</p>\n'
         f'<div class="table-region" role="region" aria-label="{label}" tabindex="0">'
     )
     rounded = frame if decimals is None else frame.round(decimals)
@@ -207,7 +207,8 @@ def _table(frame: "pandas.DataFrame", index: bool, decimals: int | None) -> str:
         r"<tr>.*?</tr>", lambda row: _marked(row[0], words, frame.shape[1]), body, flags=re.S
     )
     body = _UNBROKEN.sub(r'<span class="nobreak">\g<0></span>', body)
-    return re.sub(r"(?<!\bw)_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
+    body = re.sub(r"(?<!\bw)_(?=[^<>]*</t[hd]>)", "_<wbr>", body)  # where a long name may break
+    return _with_symbols(body)
 
 
 def _is_prose(column: "pandas.Series") -> bool:
@@ -398,9 +399,14 @@ def fold(
 
 def _coded(text: str) -> str:
     """Plain text as HTML: `code` in backticks, [words](address) as a link."""
-    safe = html.escape(_one_line(text))
+    safe = _with_symbols(html.escape(_one_line(text)))
     safe = re.sub(r"`([^`]+)`", r"<code>\1</code>", safe)
     return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", r'<a href="\2">\1</a>', safe)
+
+
+def _with_symbols(text: str) -> str:
+    """The paper's w_i and w_f as formulas have them, in HTML."""
+    return re.sub(r"\bw_([if])\b", r"<i>w</i><sub>\1</sub>", text)
 
 
 def signed(value: float, decimals: int = 2) -> str:

@@ -287,9 +287,10 @@ def digest() -> str:
     members = generator.integers(0, 50, batch)
     labels = generator.integers(0, 10, 50)
     runs, _ = masks._stage(images, members, masks.BRIGHTNESS, staged)
-    factor = masks._sample(keys, scores, values, np.uint32(7), False, True, runs, weights, slopes)
-    keep, rate = np.float32(0.9), np.float32(3)
-    masks._update(scores, momentum, slopes, gradients, factor, runs, keep, rate)
+    layer = masks._Flat(keys, values, scores, momentum, slopes)
+    rule = masks.Rule(rescaled=True, identity=False, momentum=0.9, rate=3.0)
+    factor = masks._sample(layer, rule, np.uint32(7), runs, weights)
+    masks._update(layer, rule, gradients, factor, runs)
     masks._cross_entropy(9 * numbers(batch, 10), labels, members, errors)
     found = hashlib.sha256()
     for part in (scores, momentum, slopes, weights, staged, errors):

@@ -3,7 +3,8 @@
    "Larger" under a figure, and a tap on it: the picture at a size at which its letters can be read,
    in a window that scrolls. Without scripts both are links to the picture.
 
-   A table that goes on beyond its region's edge fades there, until it is scrolled to its end. */
+   A table that goes on beyond its region's edge fades there, until it is scrolled to its end. On a
+   phone a row of a table that holds words becomes a block, each cell behind its column's name. */
 
 (() => {
   "use strict";
@@ -50,6 +51,20 @@
     region.classList.toggle("goes-on", rest > 2);
   }
 
+  /** Put each column's name into its cells, for phones (book.css shows it there). */
+  function name(table) {
+    const heads = table.tHead.rows[0].cells;
+    for (const row of table.tBodies[0].rows) {
+      for (const cell of row.querySelectorAll("td:not(:empty)")) {
+        const label = document.createElement("span");
+        label.className = "column-name";
+        label.append(...heads[cell.cellIndex].cloneNode(true).childNodes, ": ");
+        cell.prepend(label);
+      }
+    }
+    table.classList.add("named-cells");
+  }
+
   /** A link to what is folded away opens the fold. */
   function unfold() {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
@@ -67,6 +82,7 @@
       region.addEventListener("scroll", () => fade(region), { passive: true });
       observer.observe(region);
     }
+    document.querySelectorAll(".book-table:not(:has(thead tr + tr)):has(thead .words)").forEach(name);
     // Of each kind of menu button the theme's script hears the first, which this theme hides
     // (pydata-sphinx-theme 0.17 under sphinx-book-theme 1.3). Where there is nothing to open, the
     // button goes.

@@ -28,20 +28,20 @@ CRITERIA = (
 
 def scripts(directory: Path) -> Iterator[tuple[str, object]]:
     """(name, value) of every script: an index, and the samples of each record."""
-    names = [
-        file.stem
+    found = {
+        file.stem: records.read(file.stem, directory)
         for file in sorted(directory.glob("criteria-*.npz"))
         if (directory / f"{file.stem}.parquet").exists()
-    ]
+    }
     yield (
         "plane/index",
         {
-            "records": {name: records.read(name, directory).scale() for name in names},
+            "records": {name: record.scale() for name, record in found.items()},
             "colors": {name: style(name).color for name in CRITERIA},
         },
     )
-    for name in names:
-        record, arrays = records.read(name, directory), records.read_arrays(name, directory)
+    for name, record in found.items():
+        arrays = records.read_arrays(name, directory)
         samples = {
             key.removeprefix("weights/"): packed(value.astype(np.float32))
             for key, value in arrays.items()

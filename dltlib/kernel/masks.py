@@ -134,24 +134,47 @@ def _stage(
     return runs[:count], lit.size
 
 
+class MaskedLayer(NamedTuple):
+    """One layer of one replica: what `supermasks.Learner` holds of it, without the replica axis.
+
+    Contiguous, float32; ``scores`` and ``momentum`` are changed in place.
+    """
+
+    keys: Int32[Tensor, "*shape"]
+    values: Float[Tensor, "*shape"]
+    scores: Float[Tensor, "*shape"]
+    momentum: Float[Tensor, "*shape"]
+
+
+class Rule(NamedTuple):
+    """How one replica learns: see `supermasks.Learner`."""
+
+    rescaled: bool
+    identity: bool
+    momentum: float
+    rate: float
+
+
+class _Flat(NamedTuple):
+    """Of one layer, without shape: what `MaskedLayer` holds, and the slope of each score for a
+    gradient of one, rescaling left out."""
+
+    keys: np.ndarray
+    values: np.ndarray
+    scores: np.ndarray
+    momentum: np.ndarray
+    slopes: np.ndarray
+
+
 @compiled
-def _sample(
-    keys: np.ndarray,
-    scores: np.ndarray,
-    values: np.ndarray,
-    step: int,
-    identity: bool,
-    rescaled: bool,
-    runs: np.ndarray,
-    weights: np.ndarray,
-    slopes: np.ndarray,
-) -> float:
+def _sample(layer: _Flat, rule: Rule, step: int, runs: np.ndarray, weights: np.ndarray) -> float:
     """Draw the masks of a step and write the masked weights; returns what they were rescaled by.
 
     Each of ``runs`` says at which row it starts and stops, and at which row of ``weights`` it
-    begins; a run below zero stands in the mask but not in ``weights``. ``slopes`` are the scores'
-    for a gradient of one, rescaling left out.
+    begins; a run below zero stands in the mask but not in ``weights``.
     """
+    keys, values, scores, _, slopes = layer
+    identity = rule.identity
     columns = weights.shape[1]
     flat = weights.reshape(-1)
     mixed = _mix(U32(step))
@@ -177,7 +200,7 @@ def _sample(
                 count = np.int32(count + np.int32(kept))
             used += target.size
         ones += count
-    if not rescaled or ones == 0:
+    if not rule.rescaled or ones == 0:
         return ONE
     factor = F32(scores.size) * (ONE / F32(ones))  # rounded as `supermasks.rescaling` is by torch
     written = flat[:used]
@@ -188,16 +211,11 @@ def _sample(
 
 @compiled
 def _update(
-    scores: np.ndarray,
-    momentum: np.ndarray,
-    slopes: np.ndarray,
-    gradients: np.ndarray,
-    factor: float,
-    runs: np.ndarray,
-    keep: float,
-    rate: float,
+    layer: _Flat, rule: Rule, gradients: np.ndarray, factor: float, runs: np.ndarray
 ) -> None:
     """Momentum and scores after the gradients of the weights that `_sample` wrote."""
+    _, _, scores, momentum, slopes = layer
+    keep, rate = F32(rule.momentum), F32(rule.rate)
     columns = gradients.shape[1]
     flat = gradients.reshape(-1)
     for start, stop, among_lit in runs:
@@ -246,27 +264,6 @@ def _rectify(errors: np.ndarray, activity: np.ndarray) -> None:
 # --- one replica ------------------------------------------------------------------------------
 
 
-class MaskedLayer(NamedTuple):
-    """One layer of one replica: what `supermasks.Learner` holds of it, without the replica axis.
-
-    Contiguous, float32; ``scores`` and ``momentum`` are changed in place.
-    """
-
-    keys: Int32[Tensor, "*shape"]
-    values: Float[Tensor, "*shape"]
-    scores: Float[Tensor, "*shape"]
-    momentum: Float[Tensor, "*shape"]
-
-
-class Rule(NamedTuple):
-    """How one replica learns: see `supermasks.Learner`."""
-
-    rescaled: bool
-    identity: bool
-    momentum: float
-    rate: float
-
-
 def draw(
     keys: Int32[Tensor, "*shape"], scores: Float[Tensor, "*shape"], step: int
 ) -> Bool[Tensor, "*shape"]:
@@ -309,33 +306,25 @@ class _Layer:
     """A layer while it learns: what the learner holds, flat, and what comes and goes beside it."""
 
     def __init__(self, layer: MaskedLayer, rule: Rule) -> None:
-        self.keys, self.values, self.scores, self.momentum = (
-            part.view(-1).numpy() for part in layer
-        )
-        self.keys = self.keys.view(U32)
+        keys, values, scores, momentum = (part.view(-1).numpy() for part in layer)
+        self.flat = _Flat(keys.view(U32), values, scores, momentum, np.empty_like(values))
         self.rule = rule
         rows = len(layer.values)
         self.runs = np.array([[0, rows, 0]])
         # Allocated by torch, which aligns: a product's bits can depend on that.
         self.weights, self.gradients = (torch.empty_like(layer.values).flatten(1) for _ in range(2))
-        self.slopes = np.empty_like(self.values)
         self.factor = ONE
 
     def sample(self, step: int) -> None:
         """Write the masked weights of that step, rescaled where asked for."""
-        self.factor = _sample(
-            self.keys, self.scores, self.values, _unsigned(step), self.rule.identity,
-            self.rule.rescaled, self.runs, self.weights.numpy(), self.slopes,
-        )  # fmt: skip
+        weights = self.weights.numpy()
+        self.factor = _sample(self.flat, self.rule, _unsigned(step), self.runs, weights)
 
     def update(self) -> None:
         """Let ``gradients`` move momentum and scores."""
         # Straight through to sigma(m), the rescaling is part of the way; straight to m, it is not.
         factor = ONE if self.rule.identity else self.factor
-        _update(
-            self.scores, self.momentum, self.slopes, self.gradients.numpy(), factor, self.runs,
-            F32(self.rule.momentum), F32(self.rule.rate),
-        )  # fmt: skip
+        _update(self.flat, self.rule, self.gradients.numpy(), factor, self.runs)
 
 
 def _by_products(
