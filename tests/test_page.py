@@ -142,3 +142,15 @@ def test_a_book_without_a_glossary_is_left_alone() -> None:
 def test_a_table_of_nothing_is_a_mistake() -> None:
     with pytest.raises(ValueError, match="nothing to show in the table 'Accuracies'"):
         page.table(pandas.DataFrame(index=["w_i"]), caption="Accuracies")
+
+
+def test_tables_set_the_weights_as_formulas_do(shown: list[dict[str, Any]]) -> None:
+    frame = pandas.DataFrame({"over w_i": [1]}, index=["mask of large_final, w_f"])
+    page.table(frame, caption="Accuracy over w_i")
+    (bundle,) = shown
+    html = bundle["text/html"]
+    assert "over <i>w</i><sub>i</sub></th>" in html
+    assert "mask of large_<wbr>final, <i>w</i><sub>f</sub></th>" in html
+    assert '<p class="table-caption">Accuracy over <i>w</i><sub>i</sub></p>' in html
+    assert 'aria-label="Accuracy over w_i"' in html
+    assert "w_i" in bundle["text/plain"]

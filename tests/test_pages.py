@@ -463,6 +463,23 @@ def test_a_table_that_goes_on_shows_it_and_keeps_its_first_column(
         )
 
 
+@pytest.mark.parametrize("device", ["phone", "laptop"])
+def test_a_row_of_words_is_a_block_on_a_phone(site: Path, chromium: Any, device: str) -> None:
+    """Nothing of it is beyond the edge, and each cell says what it is; a laptop shows a table."""
+    with contextlib.closing(chromium.new_context(**DEVICES[device])) as context:
+        page = context.new_page()
+        page.goto(f"{site.as_uri()}/book/criteria.html", wait_until="load")
+        table = page.locator("table", has=page.locator("thead th", has_text="threshold")).first
+        region = page.locator(".table-region", has=table)
+        row = table.locator("tbody tr").first
+        assert region.evaluate("(one) => one.scrollWidth <= one.clientWidth")
+        said = row.inner_text()
+        on_a_phone = device == "phone"
+        assert table.locator("thead").is_visible() != on_a_phone
+        for name in ("claim: ", "effect: ", "threshold: ", "verdict: "):
+            assert (name in said) == on_a_phone
+
+
 def test_the_browser_checks_notice_what_they_look_for(tmp_path: Path, chromium: Any) -> None:
     (tmp_path / "a.html").write_text(
         '<article><span class="math">\\(x\\)</span> $y$ {numref}`x` '
