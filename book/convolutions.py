@@ -214,7 +214,7 @@ if tried:
     validation.columns = [f"{rate:g}" for rate in validation.columns]
     example = next(iter(tried.values()))
     at_best = [
-        f"{kind} masks on {TITLES[name]} at {rate:g}"
+        f"{rate:g} for {kind} masks on {TITLES[name]}"
         + (
             ", the largest rate tried, so that a larger one may do better"
             if rate == grid.columns.max()
@@ -233,7 +233,7 @@ if tried:
         kind for kind, share in best_of_kind.items() if share < claims.THRESHOLDS.far_above_chance
     ]
     page.glue(
-        sm_grid=f"Best are {'; '.join(at_best)}. "
+        sm_grid=f"The best rates are {'; '.join(at_best)}. "
         + "At no rate that was tried do "
         + listed(helpless)
         + f" masks get above {claims.THRESHOLDS.far_above_chance:g} % on the validation images "
@@ -242,7 +242,7 @@ if tried:
         + "), so for "
         "them no working rate was found, and what is shown below for them says nothing about the method."
         if helpless
-        else f"Best are {'; '.join(at_best)}. At these rates both kinds learn."
+        else f"The best rates are {'; '.join(at_best)}. At these rates both kinds learn."
     )
 else:
     page.glue(sm_grid="")
@@ -278,8 +278,13 @@ page.show(
     alt="Test accuracy of learned masks over the epochs of learning on convolutional networks, a panel for each: "
     + "; ".join(other.scale() for other in conv_learned.values())
     + ". Four lines each: masks over initial values and over signed constants, plain and rescaled.",
-    caption="Learned masks on convolutional networks, CIFAR-10: mean over 10 sampled masks, mean over seeds, with the 95 % interval "
-    "where there are three seeds or more; dots are the single seeds where there are two."
+    caption="Learned masks on convolutional networks, CIFAR-10: mean over 10 sampled masks, mean over seeds; "
+    + (
+        "with the 95 % interval where there are three seeds or more, dots where there are fewer."
+        if max(other.plan["seeds"] for other in conv_learned.values())
+        >= claims.THRESHOLDS.least_seeds
+        else "dots are the single seeds."
+    )
     + (
         " *Dotted line*: trained weights, where a record of the same width and images has them."
         if alike
@@ -293,7 +298,7 @@ stuck_at = {
     if known.mean <= claims.THRESHOLDS.far_above_chance
 }
 stuck = [
-    f"{figures.variant_name(arm).replace('$w_i$', 'w_i')} ({TITLES[name]}, {known.mean:.1f} %)"
+    f"{TITLES[name]}'s masks over {figures.variant_name(arm).replace('$w_i$', 'the initial values')} ({known.mean:.1f} %)"
     for (name, arm), known in stuck_at.items()
 ]
 
@@ -341,7 +346,7 @@ best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
 page.glue(
     sm_conv_best=f"The best learned mask here, {best_arm} on {TITLES[top_network]}, is right "
     f"{ends_at[top_network, top_arm].mean:.1f} % of the time.",
-    sm_conv_stuck=f"At {claims.THRESHOLDS.far_above_chance:g} % or less, where chance is 10 %, {'end' if len(stuck) > 1 else 'ends'} {listed(stuck)}."
+    sm_conv_stuck=f"These end at {claims.THRESHOLDS.far_above_chance:g} % or less, where chance is 10 %: {'; '.join(stuck)}."
     if stuck
     else f"None ends at {claims.THRESHOLDS.far_above_chance:g} % or less.",
     sm_conv_why=why_stuck() if stuck else "",
@@ -357,7 +362,8 @@ in_words = claims.table_2_in_words(claims.table_2(preset, list(conv_learned)))
 page.table(
     in_words.rename(columns=TITLES, level=0),
     caption="Test accuracy in percent: the paper's table 2 at full size, and our records, whose scales the next table gives; the mean with its 95 % interval, "
-    "or both seeds where there are two. Rows of one column may be compared only where their scales agree. †: 20 % at most in the mean, where chance is 10 %.",
+    "or both seeds where there are two. Rows of one column may be compared only where their scales agree. "
+    f"{claims.FAILED}: a learned mask that did not learn, 20 % at most in the mean, where chance is 10 %.",
 )
 page.table(
     pd.DataFrame(

@@ -211,7 +211,7 @@ page.glue(
 # first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
-# *Those two differ by flipped signs.* `magnitude_increase` keeps what training pushed away from zero; `movement` keeps what training
+# *`magnitude_increase` and `movement` differ by flipped signs.* The one keeps what training pushed away from zero; the other what training
 # pushed far, in whichever direction. A weight that crossed zero has moved without having to grow. Of what then lies in the upper left and lower right quarter,
 # `movement` keeps {glue:text}`criteria_crossed_movement:.0f` %, and `magnitude_increase`, which ranks by how much further from zero a weight ended than it began,
 # {glue:text}`criteria_crossed_increase:.0f` %; chance would keep {glue:text}`criteria_keep:.0f` %. Training flipped {glue:text}`criteria_flipped_all:.0f` % of all signs here; of
@@ -325,7 +325,8 @@ page.show(
     alt="Two panels of curves against the share of weights left: percentage points of test accuracy "
     "above or below random masks. Averaged over densities, whole intervals above zero: "
     f"{', '.join(better) or 'none'}; below zero: {', '.join(worse) or 'none'}.",
-    caption="Test accuracy less that of `random` in the same seed and round, in percentage points: mean and 95 % interval of the paired differences. Mind that the panels have different scales.",
+    caption="Test accuracy less that of `random` in the same seed and round, in percentage points: mean and 95 % interval of the paired differences, "
+    f"down to the {100 * limits.any_pruning[0]:g} % of the weights that claims look at. Mind that the panels have different scales.",
     source=source,
 )
 
@@ -421,7 +422,7 @@ page.glue(
 )
 
 # %% [markdown]
-# {glue:text}`criteria_tally` The second table above reads the records in other ways, one choice changed at a time: "the same in 4 of 4 readings" says that no such
+# {glue:text}`criteria_tally` The second table above reads the records in other ways, one choice changed at a time: "the same in 3 of 3 other readings" says that no such
 # change turns the verdict.
 #
 # **1. `large_final` tickets reach or pass the dense network's accuracy at moderate pruning** (densities

@@ -164,15 +164,18 @@ def unfold(name):
         "By other readings of the records: " + "; ".join(map(of_readings, settled)) + "."
         if settled
         else "",
-        f"Drag its window and its bar in the explorer: {links}. Told in its chapter: "
+        f"Drag its window and its threshold in the explorer: {links}. Told in its chapter: "
         f"[{chapter(name)}]({chapter(name)}.html). Records: "
         + ", ".join(f"`{record}`" for record in dict.fromkeys(r for o in own for r in o.records))
         + ".",
     ]
     # A name, such as large_final, stays as it is written.
-    plain = one.sentence.split()[0].rstrip(",:").isalpha()
-    sentence = one.sentence[0].upper() + one.sentence[1:] if plain else one.sentence
+    said, last_clause = one.clauses
+    plain = said.split()[0].rstrip(",:").isalpha()
+    sentence = said[0].upper() + said[1:] if plain else said
     words = verdicts_in_words(own)
+    if last_clause and (between := by_place.get((name, claims.ALL_NETWORKS))):
+        sentence += f" (“{last_clause}”: {between.outcome})"
     title = f"{SIGNS[own[0].verdict]} {sentence}. → {words[0].upper()}{words[1:]} ({name})"
     page.fold(title, *filter(None, paragraphs), frame=comparisons_of(own), name=name)
 
@@ -442,9 +445,9 @@ def short_verdict(claim, network):
         return ""
     if result.verdict == claims.UNDECIDED:
         return SIGNS[result.outcome]
-    given = readings[claim, network]
-    same = sum(one.verdict == result.verdict for one in given)
-    return f"{SIGNS[result.verdict]} ({same}/{len(given)})"
+    _, *others = readings[claim, network]
+    same = sum(one.verdict == result.verdict for one in others)
+    return f"{SIGNS[result.verdict]} ({same}/{len(others)})" if others else SIGNS[result.verdict]
 
 
 page.table(
@@ -454,7 +457,7 @@ page.table(
             for network in networks
         }
     ),
-    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided; – not measured. In brackets: in how many ways of reading the records that concern it "
+    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided; – not measured. In brackets: in how many of the other readings that concern it "
     "the verdict is the same (see “How far to trust one” below).",
 )
 
@@ -509,7 +512,7 @@ page.table(
 # **A threshold.** A comparison is *reproduced* if the whole interval lies above its threshold, *not reproduced* if
 # the whole interval lies below, and *undecided* if the interval spans it, if there are fewer than
 # {glue:text}`scorecard_least_seeds:d` seeds, or if the records do not reach the densities that the claim speaks of. A claim with several
-# comparisons is reproduced if all of them are, and not reproduced if any of them is not: a strict reading. The
+# comparisons is *reproduced* if all of them are, *not reproduced* if any of them is *not reproduced*, and *undecided* otherwise: a strict reading. The
 # numbers shown for it are those of its weakest comparison.
 #
 # **No second look.** The thresholds were written down, and committed, before any of the book's records on the

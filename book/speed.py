@@ -203,7 +203,7 @@ page.show(
 
 # %% [markdown]
 # {numref}`fig-speed-growth` shows the last two points at work. One replica alone leaves all threads but one idle and costs
-# {glue:text}`one_replica:.1f` times what each of {glue:text}`most_replicas:d` does; beyond the number of threads nothing changes. If the arms of a seed did not share its batches, each would
+# {glue:text}`one_replica:.1f` times what each of {glue:text}`most_replicas:d` does; beyond the number of threads little changes. If the arms of a seed did not share its batches, each would
 # cost {glue:text}`sharing_dense:.0f` % more at full density and {glue:text}`sharing_sparse:.0f` % more at 1 %. Making the
 # hidden layers eight times as wide makes a ticket with 11 % of its weights {glue:text}`wide_engine:.1f` times as dear, and
 # the plain loop's {glue:text}`wide_plain:.1f` times.
@@ -221,7 +221,7 @@ page.show(
 # ## A night's work
 #
 # All of the criteria, signs and zeros, {glue:text}`arms:d` arms in all, with {glue:text}`speed_seeds:d` seeds, 24 rounds and
-# {glue:text}`speed_epochs:d` epochs a round: projected {glue:text}`hours:.1f` hours on this machine's {glue:text}`threads:d` cores. The projection comes from a slice that was run as
+# {glue:text}`speed_epochs:d` epochs a round (about half of the paper's 55, which is what fits a night): projected {glue:text}`hours:.1f` hours on this machine's {glue:text}`threads:d` cores. The projection comes from a slice that was run as
 # every experiment is: one seed, one epoch, but all arms and all rounds, looks at the validation images every 100
 # iterations, masks, tests and checkpoints included. What is done for every epoch is multiplied by epochs and seeds, what is done once a
 # training by seeds. Arms that freeze weights at other values than zero cost more than the rest, for a frozen weight still has to be multiplied by.
@@ -320,7 +320,7 @@ page.glue(
 # Conv2 at full width is trained {glue:text}`conv_dense:.2f` times as fast as by the plain loop where all its weights are there, and {glue:text}`conv_end:.1f` times where
 # 21 rounds have left few. Over the 24 rounds of an arm that is {glue:text}`conv_arm:.1f` times, and {glue:text}`conv_arm_narrow:.1f` times at a
 # quarter of the width. The plain loop takes {glue:text}`conv_plain_dense:.0f` ms for the dense network and between {glue:text}`conv_plain_low:.0f` and
-# {glue:text}`conv_plain_high:.0f` ms in later rounds: no less, whatever is left.
+# {glue:text}`conv_plain_high:.0f` ms in later rounds: about as much, whatever is left.
 #
 # Where does the rest go? Dense and at full width the plain loop already runs at {glue:text}`conv_plain_peak:.0f` % of the machine's matrix peak, the library at
 # {glue:text}`conv_peak:.0f` %; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: a layer of

@@ -67,7 +67,7 @@ page.answer(
     "left out?",
     answer=f"{first}. The weights stay as they were drawn; which are left out is read off a network "
     f"that was trained. Leaving out at random does not do it.",
-    number=f"On {DATA}, the best part that is found, by `{means['initial'].idxmax()}`, is right {100 * means['initial'].max():.1f} % of the time; "
+    number=f"On {DATA}, the best part that is found, read off after {record.plan['epochs']} epochs of training by `{means['initial'].idxmax()}`, is right {100 * means['initial'].max():.1f} % of the time; "
     f"the whole untrained network {100 * whole.mean():.1f} %, the best random part {100 * means['initial']['random']:.1f} %, the trained network {100 * trained.mean:.1f} %.",
     results=results,
 )
@@ -94,7 +94,7 @@ page.basis(record)
 # | **over $w_i$** | the weights as they were drawn |
 # | **over {term}`signed constants <signed constant>`** | $\alpha \operatorname{sign} w_i$, with $\alpha$ the standard deviation that the layer was drawn with ("S.C.") |
 #
-# A fifth word belongs to both ways: *rescaling* multiplies the weights of a layer by its number of weights over the
+# One more word belongs to both ways: *rescaling* multiplies the weights of a layer by its number of weights over the
 # number that the mask keeps.
 #
 # ## Ten scores
@@ -280,11 +280,21 @@ after = {
 in_order = list(trained_for.sort_values().index)
 
 
+def where_from(stop):
+    """What ended a training that was not counted in epochs."""
+    share = stop.removeprefix("accuracy=")
+    return (
+        f" ({float(share):.0%} of the validation images right)".replace("%", " %")
+        if share != stop
+        else ""
+    )
+
+
 def beside_it():
     """The stops before and after the one at which all kinds are best."""
     place = in_order.index(peaks.iloc[0])
     told = [
-        f"{trained_for[stop] * epoch_length:.0f} batches"
+        f"{trained_for[stop] * epoch_length:.0f} batches{where_from(stop)}"
         if trained_for[stop] < 1
         else f"{trained_for[stop]:.2g} epochs"
         for stop in in_order[max(place - 1, 0) : place + 2]

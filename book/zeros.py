@@ -449,8 +449,8 @@ page.glue(
 # shrank before anything else, and runs out of it: {glue:text}`zeros_increase_first:.0f` % of what it prunes in the first
 # round, {glue:text}`zeros_increase_last:.0f` % in the last, when {glue:text}`zeros_increase_candidates_last:.1f` % of its candidates
 # shrink and it has to go on with those that grew least. A ticket's weights, rewound and trained again, grow: there is little left in it that
-# training would move to zero. Looked at in the first round alone, more than half of what it prunes was shrinking for
-# {glue:text}`zeros_mostly_first`.
+# training would move to zero. Of the criteria that work, these prune mostly weights that were
+# shrinking in the first round alone: {glue:text}`zeros_mostly_first`.
 #
 # Some of this is arithmetic. Even if training did nothing but shake the weights at random, one that ends small would
 # more often have come from a larger value than from a smaller one, so any criterion that looks at $|w_f|$ leans this way
@@ -486,8 +486,8 @@ page.verdicts(
 
 # %% [markdown]
 # Every line is a comparison, averaged over a range of densities and paired by seed; the thresholds were fixed before
-# there were results on MNIST. A claim is reproduced if all of its comparisons are, and not reproduced if any is not.
-# The second table reads the records in other ways, one choice changed at a time: "the same in 4 of 4 readings" says that no such change turns the verdict.
+# there were results on MNIST. A claim is *reproduced* if all of its comparisons are, *not reproduced* if any is *not reproduced*, and *undecided* otherwise.
+# The second table reads the records in other ways, one choice changed at a time: "the same in 3 of 3 other readings" says that no such change turns the verdict.
 #
 # - *Zeroing pruned weights beats freezing them at their initial values* (zeros-1): **{glue:text}`verdict_zeros_1`** by
 #   these records, {glue:text}`holds_zeros_1`.
@@ -568,19 +568,29 @@ if convolutional:
                 f"{TITLES[other.plan['network']]}, {page.scale(other)}": ending(other)
                 for other in convolutional
             }
-        ),
+        ).T,
         caption="Where the arms end on convolutional networks: test accuracy in the last round (chance is 10 %) and weights left, means of the seeds.",
     )
-collapsed, larger, moving = [], [], []
+collapsed, larger, moving, shrinking = [], [], [], []
 for other in convolutional:
     title = TITLES[other.plan["network"]]
+    if (
+        name := records.largest("criteria", other.plan["network"], other.plan["preset"])
+    ) is not None:
+        told = claims.judge(
+            "zeros-4",
+            {("criteria", other.plan["network"]): records.read(name)},
+            other.plan["network"],
+        )
+        parts = (f"{part.name} {claims.in_brackets(part, 0)}" for part in told.parts)
+        shrinking.append(f"on {title} {', '.join(parts)}")
     known = other.table.groupby(["round", "arm"])[["test_accuracy", "density"]].mean() * 100
     last_round = other.table["round"].max()
     reached = known.loc[last_round]
     low = reached["test_accuracy"] - reached.loc[ZERO, "test_accuracy"]
     fallen = [arm.split("/")[2] for arm, gap in low.items() if gap < -5]
     if fallen:
-        collapsed.append(f"on {title} {', '.join(fallen)}")
+        collapsed.append(f"on {title} {' and '.join(fallen)}")
     if low.get(TO_ZERO, 0) < -5 and reached.loc[TO_ZERO, "density"] > reached.loc[ZERO, "density"]:
         larger.append(title)
     if TO_ZERO in reached.index and last_round > 0:
@@ -588,9 +598,9 @@ for other in convolutional:
         moving.append(f"{title} {step:.2f} points in the last of {last_round} rounds")
 page.glue(
     zeros_conv_collapsed=(
-        f"More than five points below zero in the same round end {'; '.join(collapsed)}."
+        f"In the same last round these end more than five points below the arm that zeroes: {'; '.join(collapsed)}."
         if collapsed
-        else "No arm ends more than five points below zero."
+        else "No arm ends more than five points below the one that zeroes."
         if convolutional
         else "There is no such record yet."
     )
@@ -599,6 +609,10 @@ page.glue(
         if larger
         else ""
     ),
+    zeros_conv_shrinking=f"Behind the verdicts on zeros-4 the four criteria differ, in the share of what they prune that was moving to zero: {'; '.join(shrinking)}. "
+    "One that lies below one half decides."
+    if shrinking
+    else "",
     zeros_conv_moving=f"move_to_zero still gives up weights there: {'; '.join(moving)}."
     if moving
     else "",
@@ -607,6 +621,7 @@ page.glue(
 # %% [markdown]
 # These records differ from those on FC in the network, the data, the number of images and the length of training all at once, so that no difference between them names its
 # reason. {glue:text}`zeros_conv_collapsed` {glue:text}`zeros_conv_moving`
+# {glue:text}`zeros_conv_shrinking`
 
 # %% [markdown]
 # ## Try it

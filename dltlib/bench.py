@@ -568,7 +568,7 @@ def measure_slice(dataset: Dataset, size: Effort, directory: Path) -> dict[str, 
         looks.append((round_, iterations, time.perf_counter()))
 
     path = directory / "slice.safetensors"
-    checkpoint = Checkpoint(path, plan.hash(), plan.replicas())
+    checkpoint = Checkpoint(path, plan.hash, plan.replicas)
     begin = ended = time.perf_counter()
     for _ in runs.rounds(plan, checkpoint, torch.device("cpu"), dataset, look):
         pass

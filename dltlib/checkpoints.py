@@ -9,7 +9,9 @@ nothing else.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -19,12 +21,60 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from dltlib import processor, records
 from dltlib.errors import UserError
 from dltlib.files import replace_file
 from dltlib.plans import Replica
 
 PATTERN = "shard-*.safetensors"
 REST = 240.0  # seconds of a round after which its training is kept, at the next epoch's end
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What decides the numbers of a run (`fingerprints.take`). ``arms``: a hash of what each arm's
+    probe gave; ``data``: of all images and labels."""
+
+    processor: Mapping[str, str]
+    data: str
+    arms: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As manifests and checkpoints hold it."""
+        return {"processor": dict(self.processor), "data": self.data, "arms": dict(self.arms)}
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """In words, what another fingerprint (as a dict) says differently of the same arms."""
+        changed = [
+            arm for arm, value in other["arms"].items() if self.arms.get(arm, value) != value
+        ]
+        if self.data == other["data"] and not changed:
+            return []
+        said = [f"other numbers for {', '.join(changed)}"] if changed else []
+        if self.data != other["data"]:
+            said.append("other data")
+        if dict(self.processor) != other["processor"]:
+            words = (processor.in_words(facts) for facts in (other["processor"], self.processor))
+            said.append("another kind of processor ({}; here {})".format(*words))
+        return said
+
+    def hold_record(self, manifest: Mapping[str, Any]) -> None:
+        """Raise `UserError` if a finished record, whose manifest this is, was made by what gives
+        other numbers on the same kind of processor; where it does not say, or another kind made it,
+        there is nothing to compare."""
+        if "fingerprint" not in manifest or manifest["processor"] != dict(self.processor):
+            return
+        made = {**manifest["fingerprint"], "processor": manifest["processor"]}
+        if differences := self.differences(made):
+            raise UserError(
+                f"the record {manifest['name']} was made by what gives {'; '.join(differences)}: "
+                "remake it with --force (force=True), or give the criterion or action that you "
+                "changed another name"
+            )
+
+    def origin(self) -> dict[str, Any]:
+        """For a checkpoint: by which commit, and by what, its rows are made."""
+        return {"commit": records.commit(), **self.as_dict()}
 
 
 class Checkpoint:
@@ -79,6 +129,23 @@ class Checkpoint:
             )
         checkpoint._tensors = tensors
         return checkpoint
+
+    def hold(self, fingerprint: Fingerprint, accept_change: bool) -> None:
+        """Refuse to mix numbers of two codes or processors in a record (`UserError`), or note that
+        it was asked for."""
+        known = self.origins
+        differences = (
+            fingerprint.differences(known[-1]) if known else ["nobody knows which numbers"]
+        )
+        if not differences:
+            return
+        if not accept_change:
+            raise UserError(
+                f"the checkpoint {self.path} was begun by what gives "
+                f"{'; '.join(differences)}: go on all the same with --accept-change, and the "
+                "record will say so, or begin anew with --force"
+            )
+        self.origins = [*(known or [{"commit": "unknown"}]), fingerprint.origin()]
 
     def save(
         self,
@@ -165,6 +232,26 @@ class Checkpoint:
             for name, value in self._tensors.items()
             if name.startswith(prefix)
         }
+
+
+def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:
+    """The replicas in runs of at most ``size``.
+
+    >>> [len(shard) for shard in shards([Replica("random", seed) for seed in range(6)], 4)]
+    [4, 2]
+    """
+    for first in range(0, len(replicas), size):
+        yield list(replicas[first : first + size])
+
+
+def division(replicas: int, fitting: int) -> int:
+    """How many of so many replicas a shard gets, when at most ``fitting`` fit into memory: the
+    least that makes as few shards of about one size.
+
+    >>> [division(14, fitting) for fitting in (14, 13, 6)]
+    [14, 7, 5]
+    """
+    return max(1, math.ceil(replicas / max(1, math.ceil(replicas / fitting))))
 
 
 def furthest_first(directory: Path, plan_hash: str) -> list[Checkpoint]:

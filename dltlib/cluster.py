@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dltlib import files, fingerprints, paths, processor, runs, storage
-from dltlib.checkpoints import Checkpoint
+from dltlib.checkpoints import Checkpoint, Fingerprint
 from dltlib.errors import UserError
-from dltlib.fingerprints import Fingerprint
 from dltlib.kinds import Progress
 from dltlib.plans import Plan, Replica
 
@@ -90,7 +89,7 @@ def run(
         if record:
             taken.hold_record(record.manifest)
             return storage.record_path(plan)
-        size = at_once or math.ceil(len(plan.replicas()) / threads)
+        size = at_once or math.ceil(len(plan.replicas) / threads)
         work = storage.resume(plan, taken, size, force, accept_change)
         runs.report_earlier(work, progress)
         parts = {tuple(part.replicas): part for part in work.checkpoints}
@@ -104,7 +103,7 @@ def run(
             devices.add(done.device)
             path = storage.shard_path(plan, done.replicas)
             files.replace_file(path, functools.partial(Path.write_bytes, data=done.checkpoint))
-            checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash())
+            checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash)
             if progress:
                 progress(done.iterations, done.accuracy, checkpoint.round)
             if not checkpoint.finished:
@@ -197,10 +196,10 @@ def advance(
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "shard.safetensors"
         if state is None:
-            checkpoint = Checkpoint(path, plan.hash(), replicas)
+            checkpoint = Checkpoint(path, plan.hash, replicas)
         else:
             path.write_bytes(state)
-            checkpoint = Checkpoint.open(path, plan.hash())
+            checkpoint = Checkpoint.open(path, plan.hash)
         checkpoint.origins = origins  # the caller may have accepted a change since it was saved
         dataset = _dataset(plan.dataset, paths.data(), plan.train_images).to(where)
         next(runs.rounds(plan, checkpoint, where, dataset, progress))

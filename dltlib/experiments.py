@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dltlib import catalogue, datasets, networks, plans, resources
+from dltlib import catalogue, datasets, networks, plans, training
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
@@ -55,7 +55,7 @@ def stock(of: Plan) -> Plan:
 def name(of: Plan) -> str:
     """``experiment-network-preset``, and the hash if the preset's values were overridden."""
     short = f"{of.experiment}-{of.network}-{of.preset}"
-    return short if of == stock(of) else f"{short}-{of.hash()}"
+    return short if of == stock(of) else f"{short}-{of.hash}"
 
 
 def command(of: Plan) -> str:
@@ -99,13 +99,62 @@ def load_dataset(of: Plan) -> Dataset:
     return datasets.load(of.dataset).with_train_images(of.train_images)
 
 
+def check_precision(of: Plan, device: torch.device) -> None:
+    """Raise `UserError` for a precision that the device does not compute in."""
+    if device.type == "cpu" and of.precision != "fp32":
+        raise UserError(
+            f"precision {of.precision} is a GPU's, and a CPU computes in fp32: leave it out, or "
+            "run with --device cuda"
+        )
+
+
+def replicas_at_once(of: Plan, device: torch.device) -> int:
+    """How many replicas fit into the memory that is free now, at most all of the plan.
+
+    Raises `UserError` if not even one does.
+    """
+    import psutil
+
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    each, together = memory(of, device)
+    # Half stays free: for the data set, the allocator and everybody else.
+    count = int((free / 2 - together) // each)
+    if count < 1:
+        raise UserError(
+            f"one replica of {of.network} at width {of.width} needs about "
+            f"{(each + together) / 1e9:.1f} GB and twice that should be free, but "
+            f"{free / 1e9:.1f} GB are: choose a smaller width, or a machine with more memory"
+        )
+    return min(count, of.seeds * len(of.arms))
+
+
+def memory(of: Plan, device: torch.device) -> tuple[int, int]:
+    """Bytes that each replica needs, and that all of them need once."""
+    network = build_network(of)
+    # w_i, w_f, the start, the present, the best, gradient, two moments of Adam, scores and ranks
+    # while pruning (float64 and int64), masks.
+    state = network.weight_count * (8 * 4 + 4 * 8 + 4)
+    _, height, width = network.input_shape
+    pixels = sum(
+        channels * height * width // 4 ** (index // 2)
+        for index, channels in enumerate(network.channels)
+    )
+    # Activations of an evaluation batch, or of a training batch with gradients.
+    images = max(3 * training.EVALUATION_BATCH, 6 * of.batch_size)
+    activations = 4 * images * (pixels + sum(network.hidden))
+    return (state, activations) if device.type == "cpu" else (state + activations, 0)
+
+
 def in_memory(of: Plan, device: torch.device, progress: Progress = unheard) -> Checkpoint:
     """Run a small plan from start to end, all replicas side by side, and keep nothing on disk.
 
     Raises `UserError` for a precision that the device does not compute in.
     """
-    resources.check_precision(of, device)
-    checkpoint = Checkpoint(None, of.hash(), of.replicas())
+    check_precision(of, device)
+    checkpoint = Checkpoint(None, of.hash, of.replicas)
     dataset = load_dataset(of).to(device)
     shard = Shard(of, build_network(of), dataset, device, checkpoint, progress)
     for _ in KINDS.find(of.kind).run(shard):

@@ -11,91 +11,27 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
 
-from dltlib import catalogue, experiments, processor, records, training
+from dltlib import catalogue, experiments, processor, training
 from dltlib.actions import MASK0_ACTIONS, MASK1_ACTIONS
-from dltlib.checkpoints import Checkpoint
+from dltlib.checkpoints import Fingerprint
 from dltlib.criteria import CRITERIA
 from dltlib.datasets import Dataset
-from dltlib.errors import UserError
 from dltlib.kinds import KINDS
 from dltlib.plans import Plan
 
 
-@dataclass(frozen=True)
-class Fingerprint:
-    """``arms``: a hash of what each arm's probe gave; ``data``: of all images and labels."""
-
-    processor: Mapping[str, str]
-    data: str
-    arms: Mapping[str, str]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As manifests and checkpoints hold it."""
-        return {"processor": dict(self.processor), "data": self.data, "arms": dict(self.arms)}
-
-    def differences(self, other: Mapping[str, Any]) -> list[str]:
-        """In words, what another fingerprint (as a dict) says differently of the same arms."""
-        changed = [
-            arm for arm, value in other["arms"].items() if self.arms.get(arm, value) != value
-        ]
-        if self.data == other["data"] and not changed:
-            return []
-        said = [f"other numbers for {', '.join(changed)}"] if changed else []
-        if self.data != other["data"]:
-            said.append("other data")
-        if dict(self.processor) != other["processor"]:
-            words = (processor.in_words(facts) for facts in (other["processor"], self.processor))
-            said.append("another kind of processor ({}; here {})".format(*words))
-        return said
-
-    def hold_record(self, manifest: Mapping[str, Any]) -> None:
-        """Raise `UserError` if a finished record, whose manifest this is, was made by what gives
-        other numbers on the same kind of processor; where it does not say, or another kind made it,
-        there is nothing to compare."""
-        if "fingerprint" not in manifest or manifest["processor"] != dict(self.processor):
-            return
-        made = {**manifest["fingerprint"], "processor": manifest["processor"]}
-        if differences := self.differences(made):
-            raise UserError(
-                f"the record {manifest['name']} was made by what gives {'; '.join(differences)}: "
-                "remake it with --force (force=True), or give the criterion or action that you "
-                "changed another name"
-            )
-
-    def origin(self) -> dict[str, Any]:
-        """For a checkpoint: by which commit, and by what, its rows are made."""
-        return {"commit": records.commit(), **self.as_dict()}
-
-    def hold(self, checkpoint: Checkpoint, accept_change: bool) -> None:
-        """Refuse to mix numbers of two codes or processors in a record (`UserError`), or note in
-        the checkpoint that it was asked for."""
-        known = checkpoint.origins
-        differences = self.differences(known[-1]) if known else ["nobody knows which numbers"]
-        if not differences:
-            return
-        if not accept_change:
-            raise UserError(
-                f"the checkpoint {checkpoint.path} was begun by what gives "
-                f"{'; '.join(differences)}: go on all the same with --accept-change, and the "
-                "record will say so, or begin anew with --force"
-            )
-        checkpoint.origins = [*(known or [{"commit": "unknown"}]), self.origin()]
-
-
 def take(plan: Plan, dataset: Dataset, device: torch.device) -> Fingerprint:
     """The fingerprint of a plan's arms here and now, within a second or so."""
+    data = of_data(dataset)
     small = _small(plan)
     registered = (*CRITERIA.values(), *MASK1_ACTIONS.values(), *MASK0_ACTIONS.values())
     hashes = probe(small, str(device), registered)
     arms = {arm: hashes[_early(arm)] for arm in plan.arms}
-    return Fingerprint(processor.kind(device), of_data(dataset), arms)
+    return Fingerprint(processor.kind(device), data, arms)
 
 
 def of_data(dataset: Dataset) -> str:

@@ -2,7 +2,7 @@
 
 import torch
 
-from dltlib import checkpoints, experiments, resources, storage
+from dltlib import checkpoints, experiments, storage
 from dltlib.kinds import KINDS
 from dltlib.plans import Plan
 
@@ -14,10 +14,10 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
     out evaluation and pruning.
     """
     device = torch.device(device)
-    resources.check_precision(plan, device)
+    experiments.check_precision(plan, device)
     size, network = experiments.size(plan), experiments.build_network(plan)
-    each, together = resources.memory(plan, network, device)
-    at_once = resources.replicas_at_once(plan, network, device)
+    each, together = experiments.memory(plan, device)
+    at_once = experiments.replicas_at_once(plan, device)
     kind = KINDS.find(plan.kind)
     state = size.replicas * network.weight_count * kind.state_bytes
     expected = "nobody knows"
@@ -41,7 +41,7 @@ def _there(plan: Plan, iterations: int) -> list[str]:
     """What of the plan is there already."""
     if storage.finished(plan):
         return [f"  done already: {storage.record_path(plan)} (--force would run it again)"]
-    begun = checkpoints.furthest_first(storage.run_directory(plan), plan.hash())
+    begun = checkpoints.furthest_first(storage.run_directory(plan), plan.hash)
     done = sum(checkpoint.iterations for checkpoint in begun)
     return [f"  begun: {done / iterations:.0%} of the iterations are done"] if done else []
 

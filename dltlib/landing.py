@@ -60,13 +60,13 @@ def _accuracy_thumbnail(
 
 
 def _zeros_thumbnail(evidence: claims.Evidence) -> Any:
-    table = evidence.table("zeros", NETWORK)
-    shown = table[table["density"] >= evidence.limits.any_pruning[0]]
     arms = {
         "large_final/rewind/zero": "zeroed",
         "large_final/rewind/freeze_init": "frozen",
     }
-    return figures.lead_thumbnail(shown, "large_final/rewind/freeze_init", arms)
+    return figures.lead_thumbnail(
+        evidence.table("zeros", NETWORK), "large_final/rewind/freeze_init", arms
+    )
 
 
 def _masks_thumbnail(evidence: claims.Evidence) -> Any:
@@ -158,12 +158,20 @@ QUESTIONS = (
         "signs",
         {
             "signs-3": {
-                REPRODUCED: "The sign is what counts: one constant for all, each with its old "
-                "sign, beats values drawn anew.",
+                REPRODUCED: "The sign is what counts: one constant a layer, each weight with its "
+                "old sign, beats values drawn anew.",
                 NOT_REPRODUCED: "More than a sign: constants with the old signs do not beat "
                 "values drawn anew.",
                 UNDECIDED: "Their old sign, the paper says; these records do not settle it.",
-            }
+            },
+            "signs-1": {
+                REPRODUCED: "Any values of the old signs come close to the old values, and beat "
+                "the dense network.",
+                NOT_REPRODUCED: "Values of the old signs do not both come close to the old values "
+                "and beat the dense network.",
+                UNDECIDED: "Whether any values of the old signs come close to the old values, and "
+                "beat the dense network, is open.",
+            },
         },
         claims.Comparison(
             "signed_constant − reinit",
@@ -225,7 +233,8 @@ QUESTIONS = (
         claims.Comparison(
             "learned mask", claims.OUR_TABLE_2["learned + DWR, w_i"], unit=claims.PERCENT
         ),
-        "test accuracy of a network that was never trained, under a learned mask",
+        "test accuracy of a network that was never trained, under a learned mask (over its initial "
+        "weights, rescaled)",
         _masks_thumbnail,
         "Accuracy of a learned mask over the epochs, rising from chance nearly to the trained "
         "network's.",
@@ -267,6 +276,7 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     said = []
     for claim, result in results.items():
         said += [question.answers[claim][result.verdict], _how_firmly(result, given)]
+        said.append(_elsewhere(result, given))
         if claim in question.details and result.records:
             with contextlib.suppress(claims.Undecided):
                 said.append(question.details[claim](given.evidence(claim)))
@@ -288,14 +298,26 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
 
 
 def _how_firmly(result: claims.Result, given: "Answers") -> str:
-    """In how many readings of the records an answer stays, if not in all."""
-    readings = claims.readings_of(result, given.shelf.directory)
-    same = sum(one.verdict == result.verdict for one in readings)
-    if result.verdict == UNDECIDED or same == len(readings):
+    """In how many other readings of the records an answer stays, if not in all."""
+    _, *others = claims.readings_of(result, given.shelf.directory)
+    same = sum(one.verdict == result.verdict for one in others)
+    if result.verdict == UNDECIDED or same == len(others):
         return ""
-    return (
-        f"It comes out so in {same} of the {len(readings)} ways in which the records can be read."
-    )
+    return f"Read in {len(others)} other ways, the records say so in {same}."
+
+
+def _elsewhere(result: claims.Result, given: "Answers") -> str:
+    """Where a claim is refuted that is not on FC."""
+    if result.verdict == NOT_REPRODUCED:
+        return ""
+    refuted = [
+        _title(network)
+        for network in claims.NETWORKS
+        if given.results[result.claim, network].verdict == NOT_REPRODUCED
+    ]
+    *most, last = refuted or [""]
+    where = f"{', '.join(most)} and {last}" if most else last
+    return f"On {where}, reduced, it does not hold." if where else ""
 
 
 def _large(part: claims.Part) -> str:
@@ -376,12 +398,13 @@ def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
             f'<span class="landing-bar-value"><strong>{mean:.1f} %</strong> '
             f"<small>[{ends}]</small></span></div>"
         )
-    seeds = " and ".join(str(count) for count in dict.fromkeys(map(len, values.values())))
+    seeds = ", ".join(str(len(one)) for one in values.values())
     data = evidence.records["supermasks", NETWORK].plan["dataset"].upper()
     return (
         '<figure class="landing-picture"><p class="landing-picture-title">'
         f"Of the test images of {data}, a network reads</p>{''.join(rows)}"
-        f"<figcaption>{_title(NETWORK)}: means over {seeds} seeds, 95 % intervals in brackets. "
+        f"<figcaption>{_title(NETWORK)}: means over {seeds} seeds (from above), 95 % intervals in "
+        "brackets. "
         "In the second row no weight was ever changed: only which of them take part was learned. "
         '<a href="playground.html">Learn such a mask in your browser</a>, or read '
         '<a href="learned.html">how it is done</a>.'
@@ -401,11 +424,12 @@ def tally(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
     lines = []
     for one in sentences:
         marks = [_mark(given.results[one.name, network]) for network in claims.NETWORKS]
-        lines.append(_line(one, one.sentence, "".join(f"<td>{mark}</td>" for mark in marks)))
+        each, last_clause = one.clauses
+        lines.append(_line(one, each, "".join(f"<td>{mark}</td>" for mark in marks)))
         if between := given.results.get((one.name, claims.ALL_NETWORKS)):
             shown.append(between)
             cell = f'<td colspan="{len(claims.NETWORKS)}">{_mark(between)}</td>'
-            lines.append(_line(one, "the same between the networks", cell))
+            lines.append(_line(one, f"\u2026 {last_clause}", cell))
     words = "".join(
         f'<span class="landing-count {_kind(state)}">{_MARKS[state]} '
         f"<strong>{sum(result.outcome == state for result in shown)}</strong> {state}</span> "
@@ -462,8 +486,11 @@ def _scales(given: Answers) -> str:
         experiment, network = record.plan["experiment"], record.plan["network"]
         if catalogue.EXPERIMENTS[experiment].kind == "tickets":
             scales.setdefault(f"{_title(network)}, {page.scale(record)}", []).append(experiment)
-    tickets = "; ".join(f"{scale} ({', '.join(of)})" for scale, of in scales.items())
-    scale = f"<p>Tickets were trained at: {html.escape(tickets)}.</p>" if tickets else ""
+    in_order = sorted(scales, key=lambda scale: not scale.startswith(_title(NETWORK)))
+    tickets = "".join(
+        f"<li>{html.escape(scale)} ({', '.join(scales[scale])})</li>" for scale in in_order
+    )
+    scale = f"<p>Tickets were trained at these scales:</p><ul>{tickets}</ul>" if tickets else ""
     return (
         f'{scale}<details class="fold"><summary>{smaller} of the {len(used)} records behind these '
         "verdicts are smaller than the paper\u2019s: every record\u2019s scale</summary>"

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -91,6 +90,7 @@ class Plan:
         names = (field.name for field in dataclasses.fields(Settings))
         return Settings(**{name: getattr(self, name) for name in names})
 
+    @property
     def hash(self) -> str:
         """Twelve hexadecimal digits that every field decides, save defaults of optional ones.
 
@@ -98,6 +98,7 @@ class Plan:
         """
         return plan_hash(dataclasses.asdict(self))
 
+    @property
     def replicas(self) -> list[Replica]:
         """All of them, seed by seed, so that a shard trains few dense networks."""
         return [Replica(arm, seed) for seed in range(self.seeds) for arm in self.arms]
@@ -115,6 +116,7 @@ class Plan:
         """All fields, as JSON would hold them."""
         return dataclasses.asdict(self) | {"arms": list(self.arms)}
 
+    @property
     def shared(self) -> dict[str, Any]:
         """All that decides a replica's numbers, save its arm and seed."""
         return shared(self.as_dict())
@@ -123,7 +125,7 @@ class Plan:
 def plan_hash(content: dict[str, Any]) -> str:
     """`Plan.hash` of a plan's fields, as a manifest holds them.
 
-    >>> plans.plan_hash(plan.as_dict() | {"arms": plan.arms}) == plan.hash()
+    >>> plans.plan_hash(plan.as_dict() | {"arms": plan.arms}) == plan.hash
     True
     """
     usual = defaults()
@@ -157,23 +159,3 @@ def defaults() -> dict[str, Any]:
         for field in dataclasses.fields(Plan)
         if field.default is not dataclasses.MISSING
     }
-
-
-def shards(replicas: Sequence[Replica], size: int) -> Iterator[list[Replica]]:
-    """The replicas in runs of at most ``size``.
-
-    >>> [len(shard) for shard in plans.shards(plan.replicas(), 4)]
-    [4, 2]
-    """
-    for first in range(0, len(replicas), size):
-        yield list(replicas[first : first + size])
-
-
-def division(replicas: int, fitting: int) -> int:
-    """How many of so many replicas a shard gets, when at most ``fitting`` fit into memory: the
-    least that makes as few shards of about one size.
-
-    >>> [plans.division(14, fitting) for fitting in (14, 13, 6)]
-    [14, 7, 5]
-    """
-    return max(1, math.ceil(replicas / max(1, math.ceil(replicas / fitting))))

@@ -102,6 +102,7 @@ class Record:
         facts = self.manifest.get("processor")  # older records do not say
         return "" if facts is None else f" ({processor.in_words(facts)})"
 
+    @property
     def replicas(self) -> list[Replica]:
         """What was trained, seed by seed, in the plan's order."""
         return [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dltlib import experiments, fingerprints, processor, records, resources, storage
+from dltlib import experiments, fingerprints, processor, records, storage
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
 from dltlib.kinds import KINDS, Progress, Shard, unheard
@@ -50,10 +50,7 @@ def run(
     if record:
         fingerprint.hold_record(record.manifest)
         return storage.record_path(plan)
-    fitting = at_once
-    if not fitting:
-        network = experiments.build_network(plan)
-        fitting = resources.replicas_at_once(plan, network, device)
+    fitting = at_once or experiments.replicas_at_once(plan, device)
     work = storage.resume(plan, fingerprint, fitting, force, accept_change)
     report_earlier(work, progress)
     for checkpoint in work.checkpoints:
@@ -84,10 +81,9 @@ def report_earlier(work: Work, progress: Progress | None) -> None:
             told = f"{len(checkpoint.replicas)} networks go on {within}"
             progress(checkpoint.iterations, math.nan, max(0, checkpoint.round), earlier=told)
     if work.reused:
-        told = ", ".join(f"{len(part.replicas)} from {part.record}" for part in work.reused)
-        left = [replica for part in work.checkpoints for replica in part.replicas]
-        saved = experiments.size(work.plan).iterations - experiments.iterations(work.plan, left)
-        progress(saved, math.nan, 0, earlier=f"networks trained already are taken over: {told}")
+        taken = (f"{len(part.replicas)} from {part.record.name}" for part in work.reused)
+        told = f"networks trained already are taken over: {', '.join(taken)}"
+        progress(work.saved, math.nan, 0, earlier=told)
 
 
 def rounds(

@@ -16,32 +16,30 @@ import torch
 from torch import Tensor
 
 from dltlib import catalogue, checkpoints, experiments, files, paths, plans, records
-from dltlib.checkpoints import Checkpoint
+from dltlib.checkpoints import Checkpoint, Fingerprint
 from dltlib.errors import UserError
-from dltlib.fingerprints import Fingerprint
 from dltlib.plans import Plan, Replica
 
 
 @dataclass(frozen=True)
 class Reused:
-    """Replicas that an earlier record holds, with their rows and small arrays."""
+    """Replicas that an earlier record holds, with their small arrays."""
 
-    record: str
-    processor: dict[str, str]
-    device: str
+    record: records.Record
     replicas: list[Replica]
-    rows: list[dict[str, Any]]
     keepsakes: dict[str, Tensor]
 
 
 @dataclass
 class Work:
-    """A plan under way: a checkpoint for each shard, and what is taken from earlier records."""
+    """A plan under way: a checkpoint for each shard, and what is taken from earlier records, which
+    saves so many replica-iterations."""
 
     plan: Plan
     fingerprint: Fingerprint
     checkpoints: list[Checkpoint]
     reused: list[Reused]
+    saved: int
 
 
 # --- where --------------------------------------------------------------------------------------
@@ -49,7 +47,7 @@ class Work:
 
 def run_directory(plan: Plan) -> Path:
     """Where the plan's checkpoints lie."""
-    return paths.runs() / f"{plan.experiment}-{plan.network}-{plan.preset}-{plan.hash()}"
+    return paths.runs() / f"{plan.experiment}-{plan.network}-{plan.preset}-{plan.hash}"
 
 
 def shard_path(plan: Plan, shard: Sequence[Replica]) -> Path:
@@ -125,18 +123,20 @@ def resume(
         checkpoints.delete(run_directory(plan))
     found = _resumable(plan)
     for checkpoint in found:
-        fingerprint.hold(checkpoint, accept_change)
+        checkpoint.hold(fingerprint, accept_change)
     held = {replica for checkpoint in found for replica in checkpoint.replicas}
-    missing = [replica for replica in plan.replicas() if replica not in held]
+    missing = [replica for replica in plan.replicas if replica not in held]
     reused = [] if force else _reusable(plan, missing, fingerprint)
     taken = {replica for part in reused for replica in part.replicas}
     missing = [replica for replica in missing if replica not in taken]
-    for shard in plans.shards(missing, plans.division(len(missing), fitting)):
+    left = experiments.iterations(plan, [*held, *missing])
+    saved = experiments.size(plan).iterations - left
+    for shard in checkpoints.shards(missing, checkpoints.division(len(missing), fitting)):
         path = run_directory(plan) / checkpoints.file_name(shard)
-        checkpoint = Checkpoint(path, plan.hash(), shard)
+        checkpoint = Checkpoint(path, plan.hash, shard)
         checkpoint.origins = [fingerprint.origin()]
         found.append(checkpoint)
-    return Work(plan, fingerprint, found, reused)
+    return Work(plan, fingerprint, found, reused, saved)
 
 
 def _resumable(plan: Plan) -> list[Checkpoint]:
@@ -145,8 +145,8 @@ def _resumable(plan: Plan) -> list[Checkpoint]:
     How much memory is free, or how many workers there are, must not decide what is resumed. Of
     two that hold the same replica the further one counts.
     """
-    there = checkpoints.furthest_first(run_directory(plan), plan.hash())
-    wanted, found = set(plan.replicas()), []
+    there = checkpoints.furthest_first(run_directory(plan), plan.hash)
+    wanted, found = set(plan.replicas), []
     for checkpoint in there:
         if wanted.issuperset(checkpoint.replicas):
             wanted -= set(checkpoint.replicas)
@@ -163,7 +163,7 @@ def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) 
         try:
             manifest = json.loads(file.read_text())
             origin = manifest["fingerprint"]
-            same = plans.shared(manifest["plan"]) == plan.shared()
+            same = plans.shared(manifest["plan"]) == plan.shared
         except (OSError, ValueError, KeyError, UserError):
             continue  # an older record, or none: nothing to take
         if not same or origin["data"] != fingerprint.data or "continued_from" in manifest:
@@ -172,16 +172,14 @@ def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) 
         try:
             record = records.read(file.stem, file.parent)
             replicas = [
-                replica for replica in record.replicas() if replica in left and replica.arm in arms
+                replica for replica in record.replicas if replica in left and replica.arm in arms
             ]
             if not replicas:
                 continue
             keepsakes = _keepsakes(file, record, replicas)
         except UserError:
             continue  # damaged: `dltlib status` says so
-        rows = record.rows_of(replicas)
-        made_on = manifest["processor"], manifest["device"]
-        found.append(Reused(record.name, *made_on, replicas, rows, keepsakes))
+        found.append(Reused(record, replicas, keepsakes))
         left -= set(replicas)
     return found
 
@@ -223,8 +221,8 @@ def finish(work: Work, device: str) -> Path:
     """
     plan, parts = work.plan, work.checkpoints
     if not parts:
-        device = work.reused[0].device
-    rows = [row for earlier in work.reused for row in earlier.rows]
+        device = work.reused[0].record.manifest["device"]
+    rows = [row for earlier in work.reused for row in earlier.record.rows_of(earlier.replicas)]
     rows += [row for part in parts for row in part.rows]
     # Shards that share a seed both know its dense network: one row of it is enough.
     unique = {tuple(row[column] for column in records.KEY): row for row in rows}
@@ -259,7 +257,7 @@ def _origins(work: Work) -> dict[str, Any]:
     facts = work.fingerprint.as_dict()
     processor = facts.pop("processor")
     if not work.checkpoints:
-        processor = work.reused[0].processor
+        processor = work.reused[0].record.manifest["processor"]
     facts = {"processor": processor, "fingerprint": facts}
     earlier = [origin for part in work.checkpoints for origin in part.origins[:-1]]
     if earlier:
@@ -267,9 +265,8 @@ def _origins(work: Work) -> dict[str, Any]:
     if work.reused:
         facts["reused"] = [
             {
-                "record": part.record,
-                "processor": part.processor,
-                "device": part.device,
+                "record": part.record.name,
+                **{name: part.record.manifest[name] for name in ("processor", "device")},
                 "replicas": [list(replica) for replica in part.replicas],
             }
             for part in work.reused

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 import torch
 
-from dltlib import experiments, fingerprints, paths, processor, records, resources, runs
+from dltlib import experiments, fingerprints, paths, processor, records, runs
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 from dltlib.kinds import Progress
@@ -52,7 +52,7 @@ class Verdict:
 
 def sample(record: Record, count: int) -> list[Replica]:
     """So many replicas of a record, spread evenly over its arms and seeds."""
-    there = record.replicas()
+    there = record.replicas
     if not 1 <= count <= len(there):
         raise UserError(
             f"{record.name} has {len(there)} replicas: choose 1 to {len(there)} of them"
@@ -80,7 +80,7 @@ def verify(
     """
     device = torch.device(device)
     plan = plan_of(record, replicas)
-    resources.check_precision(plan, device)
+    experiments.check_precision(plan, device)
     dataset = experiments.load_dataset(plan)
     made = record.manifest.get("fingerprint")  # older records do not say
     if made is not None and made["data"] != fingerprints.of_data(dataset):
@@ -89,7 +89,7 @@ def verify(
             f"in {paths.data()}: nothing to compare"
         )
     dataset = dataset.to(device)
-    checkpoint = Checkpoint(None, plan.hash(), replicas)
+    checkpoint = Checkpoint(None, plan.hash, replicas)
     for _ in runs.rounds(plan, checkpoint, device, dataset, progress):
         if rounds is not None and checkpoint.round >= rounds:
             break

@@ -291,7 +291,7 @@ def test_status_says_the_preset_of_the_largest_record_whatever_its_name(
         return next(line for line in lines if line.startswith("  zeros ")).split()[1:]
 
     plan = experiments.plan("zeros", "conv2", "cpu", seeds=1, width=0.125)
-    name = f"zeros-conv2-cpu-{plan.hash()}"
+    name = f"zeros-conv2-cpu-{plan.hash}"
     row = {"seed": 0, "round": 0, "density": 1.0, "test_accuracy": 0.5}
     rows = [row | {"arm": arm} for arm in plan.arms]
     facts = {"seconds": 1.0, "device": "cpu", "command": ""}

@@ -64,7 +64,7 @@ def test_same_record_though_a_worker_is_killed(plan: plans.Plan, place) -> None:
     assert result, "the run did not end"
     assert result[0].read_bytes() == expected
     # Every round of every shard was reported once: the lost one ran again, no other did.
-    assert len(rounds) == len(plan.replicas()) * (plan.rounds + 1)
+    assert len(rounds) == len(plan.replicas) * (plan.rounds + 1)
 
 
 def test_goes_on_from_the_checkpoints_of_a_stopped_caller(plan: plans.Plan, place) -> None:
@@ -97,7 +97,7 @@ def test_goes_on_from_the_checkpoints_of_a_stopped_caller(plan: plans.Plan, plac
         with pytest.raises(UserError, match="no workers"):
             cluster.run(plan, local.scheduler_address, force=True)
     assert target.read_bytes() == expected
-    shards = -(-len(plan.replicas()) // 3)
+    shards = -(-len(plan.replicas) // 3)
     assert again == {True: shards, False: shards * (plan.rounds + 1) - len(seen)}
 
 
@@ -115,12 +115,12 @@ def test_a_worker_goes_on_under_an_accepted_change(plan: plans.Plan, place) -> N
     here = cluster.fingerprint(plan, "cpu")
     before = {**here, "commit": "before", "data": "other"}
     after = {**here, "commit": "after"}
-    replicas = plan.replicas()[:1]
+    replicas = plan.replicas[:1]
     first = cluster.advance(plan, replicas, [after], None, "cpu")
     (path := paths.runs()).mkdir(parents=True, exist_ok=True)
     (path / "shard").write_bytes(first.checkpoint)
     second = cluster.advance(plan, replicas, [before, after], first.checkpoint, "cpu")
     (path / "shard").write_bytes(second.checkpoint)
-    opened = Checkpoint.open(path / "shard", plan.hash())
+    opened = Checkpoint.open(path / "shard", plan.hash)
     assert opened.origins == [before, after]
     assert opened.round == 1

@@ -23,11 +23,9 @@ from dltlib import (
     fingerprints,
     networks,
     paths,
-    plans,
     processor,
     pruning,
     records,
-    resources,
     runs,
     storage,
     supermasks,
@@ -410,7 +408,7 @@ def test_an_earlier_division_is_resumed_and_no_checkpoint_outlives_the_record(
 ) -> None:
     """How much memory is free when a run goes on must not make it begin anew."""
     some = small(arms=("random", "movement", "snip"), seeds=1)
-    monkeypatch.setattr(resources, "replicas_at_once", lambda *_: 2)
+    monkeypatch.setattr(experiments, "replicas_at_once", lambda *_: 2)
     real = Checkpoint.save
 
     def save(self: Checkpoint, round_: int, *arguments: object) -> None:
@@ -425,7 +423,7 @@ def test_an_earlier_division_is_resumed_and_no_checkpoint_outlives_the_record(
         runs.run(some, at_once=1)
     monkeypatch.setattr(Checkpoint, "save", real)
     assert any("after round 1" in line for line in storage.status())
-    monkeypatch.setattr(resources, "replicas_at_once", lambda *_: 3)
+    monkeypatch.setattr(experiments, "replicas_at_once", lambda *_: 3)
     runs.run(some)
     assert not list(storage.run_directory(some).glob("*.safetensors"))
     assert not any("after round" in line for line in storage.status())
@@ -453,7 +451,7 @@ def test_a_killed_process_goes_on_and_leaves_the_same_bytes(
     )
     some = small(experiment, train_images=1_200, width=0.4, seeds=1, **changes)
     process = start_cli(some, tmp_path / "killed")
-    directory = tmp_path / "killed" / f"{some.experiment}-fc-tiny-{some.hash()}"
+    directory = tmp_path / "killed" / f"{some.experiment}-fc-tiny-{some.hash}"
     deadline = time.monotonic() + 120
     reached = -1
     while reached < 1:
@@ -461,13 +459,13 @@ def test_a_killed_process_goes_on_and_leaves_the_same_bytes(
         assert time.monotonic() < deadline
         time.sleep(0.005)
         for file in directory.glob("shard-*.safetensors"):
-            reached = Checkpoint.open(file, some.hash()).round
+            reached = Checkpoint.open(file, some.hash).round
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
     assert not list(directory.glob("*.parquet"))
     (left,) = directory.glob("shard-*.safetensors")
-    checkpoint = Checkpoint.open(left, some.hash())
+    checkpoint = Checkpoint.open(left, some.hash)
     assert 1 <= checkpoint.round < some.rounds + some.epochs
     assert not checkpoint.finished
 
@@ -606,7 +604,7 @@ def status_of(target: Path) -> list[str]:
 
 def test_a_damaged_checkpoint_is_not_overwritten_unless_forced() -> None:
     some = small(arms=("random",), seeds=1, rounds=0)
-    (shard,) = plans.shards(some.replicas(), 10)
+    (shard,) = checkpoints.shards(some.replicas, 10)
     path = storage.shard_path(some, shard)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"cut short")
@@ -642,18 +640,17 @@ def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory)
     some = plan("criteria", "conv2", "paper")
-    network = networks.build("conv2", (3, 32, 32))
     cpu = torch.device("cpu")
     fitting = []
     for gigabytes in (3, 5, 9, 1_000):
         Memory.available = gigabytes * 10**9
-        fitting.append(resources.replicas_at_once(some, network, cpu))
+        fitting.append(experiments.replicas_at_once(some, cpu))
     assert fitting == sorted(fitting)
     assert 1 <= fitting[0] < fitting[1] < fitting[2] < fitting[3]
-    assert fitting[3] == len(some.replicas())
+    assert fitting[3] == len(some.replicas)
     Memory.available = 10**7
     with pytest.raises(UserError, match=r"one replica of conv2 at width 1.0 needs about .* GB"):
-        resources.replicas_at_once(some, network, cpu)
+        experiments.replicas_at_once(some, cpu)
     Memory.available = 10**5
     with pytest.raises(UserError, match="needs about"):
         runs.run(small())
@@ -662,14 +659,14 @@ def test_replicas_are_chosen_by_what_memory_is_free(monkeypatch: pytest.MonkeyPa
 def test_shards_hold_every_replica_once() -> None:
     replicas = [Replica("a", seed) for seed in range(7)]
     for size in (1, 2, 3, 7, 50):
-        parts = list(plans.shards(replicas, size))
+        parts = list(checkpoints.shards(replicas, size))
         assert [replica for part in parts for replica in part] == replicas
         assert all(len(part) <= size for part in parts)
 
 
 def test_the_division_is_the_largest_that_fits() -> None:
-    assert [plans.division(14, fitting) for fitting in (14, 13, 7, 6, 1)] == [14, 7, 7, 5, 1]
-    assert plans.division(0, 5) == 1  # nothing is left to do
+    assert [checkpoints.division(14, fitting) for fitting in (14, 13, 7, 6, 1)] == [14, 7, 7, 5, 1]
+    assert checkpoints.division(0, 5) == 1  # nothing is left to do
 
 
 @pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])

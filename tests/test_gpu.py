@@ -19,7 +19,6 @@ from dltlib import (
     networks,
     parallel,
     records,
-    resources,
     runs,
     storage,
     supermasks,
@@ -208,7 +207,7 @@ def test_a_run_begun_on_a_cpu_goes_on_on_a_gpu_where_asked_for(
     monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path / "runs"))
     plan = experiments.plan("criteria", "fc", "tiny", seeds=1, rounds=2, epochs=1)
     dataset = experiments.load_dataset(plan)
-    work = storage.resume(plan, fingerprints.take(plan, dataset, CPU), len(plan.replicas()))
+    work = storage.resume(plan, fingerprints.take(plan, dataset, CPU), len(plan.replicas))
     next(runs.rounds(plan, work.checkpoints[0], CPU, dataset))
     with pytest.raises(UserError, match="another kind of processor"):
         runs.run(plan, GPU)
@@ -231,7 +230,7 @@ def test_memory_is_estimated_above_what_is_used_and_not_far_above(name: str) -> 
     before = torch.cuda.memory_allocated()
     training.train(network, dataset, weights, masks, range(replicas), plan.settings())
     used = torch.cuda.max_memory_allocated() - before
-    each, together = resources.memory(plan, network, GPU)
+    each, together = experiments.memory(plan, GPU)
     assert used < replicas * each + together < 10 * used
 
 

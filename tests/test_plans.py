@@ -79,7 +79,7 @@ def test_every_preset_of_every_experiment_is_a_plan(
         experiments.command(stock)
         == f"dltlib run {experiment} --network {network} --preset {preset}"
     )
-    assert len(stock.replicas()) == stock.seeds * len(stock.arms)
+    assert len(stock.replicas) == stock.seeds * len(stock.arms)
     if preset == "tiny":
         assert stock.dataset == "digits"  # embedded: it runs anywhere
 
@@ -246,12 +246,12 @@ OTHER = {
 def test_every_field_has_a_part_in_the_hash() -> None:
     fields = {field.name for field in dataclasses.fields(Plan)}
     assert set(OTHER) == fields - {"experiment", "network", "preset", "rescaled_rate"}
-    hashes = {plan("criteria").hash(), plan("signs").hash(), plan("criteria", "conv2").hash()}
-    hashes |= {plan("criteria", preset="cpu").hash()}
-    hashes |= {plan("criteria", "conv4", **{name: value}).hash() for name, value in OTHER.items()}
+    hashes = {plan("criteria").hash, plan("signs").hash, plan("criteria", "conv2").hash}
+    hashes |= {plan("criteria", preset="cpu").hash}
+    hashes |= {plan("criteria", "conv4", **{name: value}).hash for name, value in OTHER.items()}
     assert len(hashes) == 4 + len(OTHER)
     learned = plan("learned_supermasks")
-    assert dataclasses.replace(learned, rescaled_rate=7.0).hash() != learned.hash()
+    assert dataclasses.replace(learned, rescaled_rate=7.0).hash != learned.hash
 
 
 def test_rescaled_masks_may_have_a_rate_of_their_own() -> None:
@@ -276,8 +276,8 @@ def test_rescaled_masks_may_have_a_rate_of_their_own() -> None:
 def test_an_override_gives_another_name_and_its_own_command(name: str) -> None:
     changed = plan("criteria", "conv2", **{name: OTHER[name]})
     assert experiments.stock(changed) != changed
-    assert experiments.name(changed) == f"criteria-conv2-tiny-{changed.hash()}"
-    assert re.fullmatch("[0-9a-f]{12}", changed.hash())
+    assert experiments.name(changed) == f"criteria-conv2-tiny-{changed.hash}"
+    assert re.fullmatch("[0-9a-f]{12}", changed.hash)
     assert _through_the_parser(experiments.command(changed)) == changed
 
 
@@ -315,18 +315,18 @@ def test_a_records_name_and_command_are_those_of_its_plan(name: str) -> None:
 
 def test_hashes_of_stock_plans_are_what_they_were() -> None:
     """Checkpoints and overridden records are named by them; a new option must not rename them."""
-    assert plan("criteria", "fc", "paper").hash() == "3cb3be6ccbd4"
-    assert plan("zeros", "conv6", "paper").hash() == "7b8f82a75684"
+    assert plan("criteria", "fc", "paper").hash == "3cb3be6ccbd4"
+    assert plan("zeros", "conv6", "paper").hash == "7b8f82a75684"
 
 
 def test_the_default_of_an_optional_field_is_left_out_of_the_hash() -> None:
     stock = plan("criteria")
-    assert plan("criteria", width=1.0, train_images=None, precision="fp32").hash() == stock.hash()
+    assert plan("criteria", width=1.0, train_images=None, precision="fp32").hash == stock.hash
 
 
 def test_replicas_come_seed_by_seed() -> None:
     some = plan("criteria", seeds=2, arms=("random", "movement"))
-    assert some.replicas() == [
+    assert some.replicas == [
         ("random/rewind/zero", 0),
         ("movement/rewind/zero", 0),
         ("random/rewind/zero", 1),

@@ -84,7 +84,7 @@ def test_a_shards_checkpoint_in_anothers_place_is_refused() -> None:
     some = small()
     stop_after(0, some, at_once=3)
     (first,) = storage.run_directory(some).glob("shard-*")
-    second = storage.shard_path(some, some.replicas()[3:])
+    second = storage.shard_path(some, some.replicas[3:])
     assert second != first
     first.rename(second)
     with pytest.raises(UserError, match=f"another shard: give it its own name back.*{first.name}"):
@@ -142,7 +142,7 @@ def test_a_checkpoint_that_names_no_code_goes_on_only_if_asked_for() -> None:
     some = small()
     stop_after(1, some)
     (path,) = storage.run_directory(some).glob("shard-*")
-    checkpoint = Checkpoint.open(path, some.hash())
+    checkpoint = Checkpoint.open(path, some.hash)
     checkpoint.origins = []
     layers = {name: checkpoint.layers(name) for name in checkpoint.names()}
     checkpoint.save(1, [], layers, {}, False)
@@ -202,10 +202,10 @@ def test_a_sixth_seed_costs_only_itself(kind: str) -> None:
     assert 0 < sum(trained) <= total / 2
     assert sum(taken) + sum(trained) == total  # the bar ends full
     (said,) = told
-    assert said.endswith(f"are taken over: {len(some.replicas())} from {experiments.name(some)}")
+    assert said.endswith(f"are taken over: {len(some.replicas)} from {experiments.name(some)}")
     (reused,) = manifest_of(grown)["reused"]
     assert reused["record"] == experiments.name(some)
-    assert sorted(map(tuple, reused["replicas"])) == sorted(some.replicas())
+    assert sorted(map(tuple, reused["replicas"])) == sorted(some.replicas)
     content = grown.read_bytes()
     arrays = grown.with_suffix(".npz")
     kept = arrays.read_bytes() if arrays.exists() else None
@@ -255,7 +255,7 @@ def test_rows_that_several_committed_records_share_are_the_same() -> None:
         if "fingerprint" not in manifest:
             continue
         record = records.read(file.stem, file.parent)
-        for replica in record.replicas():
+        for replica in record.replicas:
             same = json.dumps(
                 [
                     plans.shared(record.plan),

@@ -99,7 +99,7 @@ def test_other_data_are_refused(sound: Record, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(datasets, "load", darkened)
     with pytest.raises(UserError, match="made of other images or labels"):
-        verification.verify(sound, sound.replicas()[:1])
+        verification.verify(sound, sound.replicas[:1])
 
 
 def test_bits_of_a_gpu_are_not_asked_for() -> None:

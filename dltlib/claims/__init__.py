@@ -9,8 +9,9 @@ their mean is Student's (`interval`).
 A comparison is *reproduced* if its whole interval lies above its bar, *not reproduced* if its whole
 interval lies below, and *undecided*, with the reason, otherwise: no record, too few seeds, pruned
 too little, or an interval that spans the bar. A claim is reproduced if all its comparisons are,
-not reproduced if any of them is not, and undecided otherwise. Its effect is that of its weakest
-comparison among those that decide its verdict: the one whose effect lies lowest over its bar.
+not reproduced if one of them is *not reproduced*, and undecided otherwise. Its effect is that of
+its weakest comparison among those that decide its verdict: the one whose effect lies lowest over
+its bar.
 
 The bars, windows and claims below were written and committed before any of the book's records on
 MNIST or CIFAR-10 was made: the history of this file and of ``book/records`` shows it. (Small trial

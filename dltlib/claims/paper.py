@@ -33,7 +33,8 @@ ALL_NETWORKS = "all"  # in place of a network, for what compares networks with o
 class Claim:
     """A sentence of the paper and the comparisons that it comes down to on a network.
 
-    ``across`` says whether there is something to compare between networks too. ``again`` names the
+    ``across`` says whether there is something to compare between networks too: the sentence's last
+    clause, behind a comma, says what. ``again`` names the
     claim of which this is a second registration, where a threshold of the first was badly made:
     both verdicts are shown, and the first alone is counted.
     """
@@ -49,6 +50,14 @@ class Claim:
     def reading(self) -> str:
         """How the sentence was made into comparisons."""
         return " ".join((self.comparisons.__doc__ or "").split())
+
+    @property
+    def clauses(self) -> tuple[str, str]:
+        """What the sentence says of each network, and what between them (nothing: "")."""
+        each, _, between = (
+            self.sentence.rpartition(", ") if self.across else (self.sentence, "", "")
+        )
+        return each, between
 
     @property
     def section(self) -> str:

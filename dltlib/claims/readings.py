@@ -102,15 +102,15 @@ def _readings_of(one: Claim, network: str, files: tuple[_File, ...]) -> tuple[Re
 
 
 def holds(given: Sequence[Reading]) -> str:
-    """In how many readings a verdict is the stated one.
+    """In how many readings other than the stated one, which comes first, a verdict is the same.
 
     >>> claims.holds([claims.Reading("a", "reproduced"), claims.Reading("b", "undecided")])
-    'the same in 1 of 2 readings'
+    'the same in 0 of 1 other readings'
     """
-    if len(given) == 1:
+    stated, *others = (reading.verdict for reading in given)
+    if not others:
         return "no other reading changes its numbers"
-    same = sum(reading.verdict == given[0].verdict for reading in given)
-    return f"the same in {same} of {len(given)} readings"
+    return f"the same in {others.count(stated)} of {len(others)} other readings"
 
 
 def corrected(result: Result) -> Result:
@@ -131,21 +131,21 @@ def corrected(result: Result) -> Result:
 def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.DataFrame:
     """How the verdicts fare by other readings, as a page shows it: one row for each result.
 
-    The index names the claim; columns verdict, readings ("4 of 5": in so many it is the same),
-    otherwise (the readings that give another, with it) and corrected (by `corrected`).
+    The index names the claim; columns verdict, other readings ("3 of 4": in so many it is the
+    same), otherwise (the readings that give another, with it) and corrected (by `corrected`).
 
     >>> real = claims.judge("criteria-1", {("criteria", "fc"): records.read("criteria-fc-tiny")})
     >>> claims.robustness([real]).columns.tolist()
-    ['verdict', 'readings', 'otherwise', 'corrected']
+    ['verdict', 'other readings', 'otherwise', 'corrected']
     """
     rows = {}
     for result in results:
-        given = readings_of(result, directory)
-        other = [f"{one.change}: {one.verdict}" for one in given if one.verdict != result.verdict]
+        _, *others = readings_of(result, directory)
+        other = [f"{one.change}: {one.verdict}" for one in others if one.verdict != result.verdict]
         again = corrected(result).verdict
         rows[result.claim] = {
             "verdict": result.verdict,
-            "readings": f"{len(given) - len(other)} of {len(given)}",
+            "other readings": f"{len(others) - len(other)} of {len(others)}" if others else "none",
             "otherwise": "; ".join(other),
             "corrected": "the same" if again == result.verdict else again,
         }

@@ -216,7 +216,9 @@ def would_take(result: Result) -> str:
     below = [seeds for is_below, seeds in needed if is_below]
     seeds = min(below) if below else max(seeds for _, seeds in needed)
     if seeds > MANY:
-        return f"more than {MANY} seeds: an effect lies at its threshold"
+        return (
+            f"more than {MANY} seeds, if they scatter as these {part.seeds} do and the means stay"
+        )
     return f"about {seeds} seeds, if they scatter as these {part.seeds} do and the means stay"
 
 

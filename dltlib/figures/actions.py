@@ -192,6 +192,7 @@ def plane(ax: Axes, reach: float) -> None:
     ax.grid(False)
     ax.axhline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
     ax.axvline(0, color="#BBBBBB", linewidth=0.6, zorder=0)
+    ax.plot([-reach, reach], [-reach, reach], color="#BBBBBB", linewidth=0.6, zorder=0)  # unmoved
     ax.locator_params(nbins=4)
     ax.tick_params(labelsize=9)
 
@@ -356,6 +357,11 @@ def shrunk_shares(record: Record) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def _keep_apart(figure: Figure) -> None:
+    """Leave room between panels for the last tick of one and the first of the next."""
+    figure.set_layout_engine("constrained", wspace=0.06)
+
+
 @look
 def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Figure:
     """`shrunk_shares` of each criterion, beside its accuracy (`curves` at one round).
@@ -368,6 +374,7 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
     figure, (left, right) = pyplot.subplots(
         1, 2, figsize=(inches(), 0.9 + 0.36 * len(at)), sharey=True, width_ratios=(1.25, 1)
     )
+    _keep_apart(figure)
     left.axvline(50, color="#BBBBBB", linewidth=0.8, zorder=0)
     for place, (arm, row) in enumerate(at.iterrows()):
         color = style(arm).color
@@ -380,6 +387,16 @@ def shrunk_chart(shares: pd.DataFrame, accuracy: pd.DataFrame, title: str) -> Fi
             [100 * row["low"], 100 * row["high"]], [place, place], color=color, linewidth=2.5
         )
         right.plot(100 * row["mean"], place, "o", color=color, markersize=7)
+        right.annotate(
+            f"{100 * row['mean']:.1f}",
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9.5,
+            annotation_clip=False,
+        )
     left.set_yticks(range(len(at)), [names[arm] for arm in at.index], fontsize=10)
     left.set_xlim(-4, 104)
     left.set_xlabel(wrapped("moving to zero (%)", 3))
@@ -417,6 +434,7 @@ def shrunk_by_round(table: pd.DataFrame, arms: Sequence[str], columns: int = 2) 
         sharey=True,
         squeeze=False,
     )
+    _keep_apart(figure)
     for ax in axes.flat[len(arms) :]:
         ax.set_axis_off()
     numbers = []

@@ -236,8 +236,13 @@ def untouched_pixels(masks: Iterable[np.ndarray], image_shape: tuple[int, int]) 
 
 
 @look
-def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = None) -> Figure:
-    """Share of each input pixel's weights that masks keep, a picture for each title, two a line.
+def pixel_maps(
+    shares: Mapping[str, np.ndarray],
+    untouched: np.ndarray | None = None,
+    measure: str = "weights kept of each pixel (%)",
+) -> Figure:
+    """Share of each input pixel's weights that masks keep, or another ``measure`` of 0 to 1 for
+    each pixel, a picture for each title, two a line.
 
     Arrays are ``[height, width]`` (see `pixel_shares`), drawn on one scale around one half, the
     share kept before anything is learned: red above, blue below. ``untouched`` pixels are grey.
@@ -256,7 +261,7 @@ def pixel_maps(shares: Mapping[str, np.ndarray], untouched: np.ndarray | None = 
         image = ax.imshow(share, cmap=colors, vmin=50 - reach, vmax=50 + reach)
         ax.set_title(wrapped(title, 2), pad=4)
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", aspect=40, pad=0.02, shrink=0.7)
-    bar.set_label("weights kept of each pixel (%)")
+    bar.set_label(measure)
     bar.outline.set_visible(False)
     hand_over(
         figure,

@@ -138,10 +138,15 @@ def _region_panels(
     return figure
 
 
+def region_color(name: str) -> str:
+    """Of what a criterion keeps; pruned weights are grey, so that random's are not."""
+    return BLACK if name == "random" else style(name).color
+
+
 def _draw_region(
     ax: Axes, name: str, w_i: Tensor, w_f: Tensor, keep_fraction: float, points: int, reach: float
 ) -> None:
-    color = BLACK if name == "random" else style(name).color
+    color = region_color(name)
     if name == "random":
         generator = torch.Generator().manual_seed(0)
         mask = torch.rand(len(w_i), generator=generator) < keep_fraction

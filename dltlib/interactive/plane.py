@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from dltlib import records
-from dltlib.figures.styles import style
+from dltlib.figures.regions import region_color
 from dltlib.interactive.scripts import packed, source
 
 # Criteria that are functions of (w_i, w_f), hence regions; and chance, which is none.
@@ -37,7 +37,7 @@ def scripts(directory: Path) -> Iterator[tuple[str, object]]:
         "plane/index",
         {
             "records": {name: record.scale() for name, record in found.items()},
-            "colors": {name: style(name).color for name in CRITERIA},
+            "colors": {name: region_color(name) for name in CRITERIA},
         },
     )
     for name, record in found.items():

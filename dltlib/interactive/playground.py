@@ -78,7 +78,7 @@ def tickets() -> dict[str, Any]:
     """Round by round, how many weights each input pixel of a digits ticket has left."""
     arms = tuple(f"{criterion}/rewind/zero" for criterion in TICKET_CRITERIA)
     plan = experiments.plan("criteria", "fc", "tiny", arms=arms, seeds=1, rounds=TICKET_ROUNDS)
-    checkpoint = Checkpoint(None, plan.hash(), plan.replicas())
+    checkpoint = Checkpoint(None, plan.hash, plan.replicas)
     frames: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for _ in runs.rounds(plan, checkpoint, torch.device("cpu"), experiments.load_dataset(plan)):
         masks = checkpoint.layers("mask")

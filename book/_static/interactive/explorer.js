@@ -138,7 +138,7 @@ dlt.start("#dlt-explorer", async (root) => {
       : alike(state.experiment, state.network).map((one) => one.name);
     const metrics = Object.keys(record?.columns ?? {})
       .map((name) => [name, index.metrics[name][0]]);
-    const arms = [["", "nothing: absolute values"],
+    const arms = [["", "nothing"],
       ...(record?.arms ?? []).map((arm) => [arm.name, `${arm.label}, seed by seed`])];
     refill(parts.choice,
       select("Claim", claims, state.claim ?? "", (id) => {
@@ -188,9 +188,9 @@ dlt.start("#dlt-explorer", async (root) => {
         dlt.chart.swatch(arm.color, arm.dashes), arm.label);
     });
     return refill(parts.arms, html("fieldset", {}, html("legend", {}, "Arms"),
-      html("div", { class: "dlt-chips" }, chips,
-        button("All", () => set(record.arms.map((arm) => arm.name)), { class: "dlt-link" }),
-        button("None", () => set([]), { class: "dlt-link" }))));
+      html("div", {}, button("All", () => set(record.arms.map((arm) => arm.name)),
+        { class: "dlt-link" }), button("None", () => set([]), { class: "dlt-link" })),
+      html("div", { class: "dlt-chips" }, chips)));
   }
 
   // --- curves -----------------------------------------------------------------------------------
