@@ -344,7 +344,7 @@ def why_stuck():
 
 best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
 page.glue(
-    sm_conv_best=f"The best learned mask here, {best_arm} on {TITLES[top_network]}, is right "
+    sm_conv_best=f"The best learned mask here, over {best_arm} on {TITLES[top_network]}, is right "
     f"{ends_at[top_network, top_arm].mean:.1f} % of the time.",
     sm_conv_stuck=f"These end at {claims.THRESHOLDS.far_above_chance:g} % or less, where chance is 10 %: {'; '.join(stuck)}."
     if stuck

@@ -208,7 +208,7 @@ def read_early():
         best = figures.best_masks(timed[timed["arm"] == arm])["test_accuracy"].mean()
         gap = 100 * (after_learning(masks_table, f"learned/{values}/plain").mean / 100 - best)
         found.append(f"{100 * best:.1f} % {short}, {gap:.1f} points behind the plain learned mask")
-    return f"Read off after one epoch, large_final_same_sign masks reach {' and '.join(found)}."
+    return f"Read off after one epoch, large_final_same_sign masks reach {', and '.join(found)}."
 
 
 of_trained = beside.set_index("column").loc["trained weights"]

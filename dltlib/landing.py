@@ -486,7 +486,8 @@ def _scales(given: Answers) -> str:
         experiment, network = record.plan["experiment"], record.plan["network"]
         if catalogue.EXPERIMENTS[experiment].kind == "tickets":
             scales.setdefault(f"{_title(network)}, {page.scale(record)}", []).append(experiment)
-    in_order = sorted(scales, key=lambda scale: not scale.startswith(_title(NETWORK)))
+    titles = [_title(network) for network in claims.NETWORKS]
+    in_order = sorted(scales, key=lambda scale: titles.index(scale.partition(",")[0]))
     tickets = "".join(
         f"<li>{html.escape(scale)} ({', '.join(scales[scale])})</li>" for scale in in_order
     )

@@ -723,6 +723,15 @@ def test_rank_correlations_have_an_interval_that_narrows() -> None:
     assert math.isnan(claims.rank_correlation(ranks, ranks).low)
 
 
+def test_a_claim_between_networks_is_its_sentences_last_clause() -> None:
+    each, between = claims.CLAIMS["supermask-4"].clauses
+    assert (each, between) == (
+        "dynamic weight rescaling improves learned masks",
+        "most for the deeper networks",
+    )
+    assert claims.CLAIMS["criteria-2"].clauses == (claims.CLAIMS["criteria-2"].sentence, "")
+
+
 # --- other readings -----------------------------------------------------------------------------
 
 

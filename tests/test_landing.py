@@ -11,7 +11,7 @@ import pytest
 from matplotlib import pyplot
 
 from dltlib import claims, experiments, figures, landing, paths, records
-from dltlib.claims import VERDICTS
+from dltlib.claims import NOT_REPRODUCED, REPRODUCED, UNDECIDED, VERDICTS
 
 BOOK_RECORDS = paths.book() / "records"
 
@@ -64,6 +64,23 @@ def test_answers_say_how_much_shorter_the_trainings_are(given: landing.Answers) 
         whole = experiments.plan(experiment, preset="paper").epochs
         said = f"{plan['epochs']:,} of the paper's {whole:,} epochs"
         assert (said in page) == (plan["epochs"] < whole)
+
+
+def test_a_card_says_where_its_claim_is_refuted(given: landing.Answers) -> None:
+    """Though FC's verdict is another; and says nothing where it is refuted on FC, too."""
+    changed = landing.Answers(BOOK_RECORDS / "none")
+    changed.shelf, changed.results = given.shelf, dict(given.results)
+
+    def said(**verdicts: str) -> str:
+        for network, verdict in verdicts.items():
+            place = ("signs-3", network)
+            changed.results[place] = dataclasses.replace(given.results[place], verdict=verdict)
+        return landing._elsewhere(changed.results["signs-3", "fc"], changed)
+
+    assert said(fc=REPRODUCED, conv2=REPRODUCED, conv4=UNDECIDED, conv6=REPRODUCED) == ""
+    assert said(conv4=NOT_REPRODUCED) == "On Conv4, reduced, it does not hold."
+    assert said(conv2=NOT_REPRODUCED) == "On Conv2 and Conv4, reduced, it does not hold."
+    assert said(fc=NOT_REPRODUCED) == ""
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
@@ -126,7 +143,8 @@ def test_the_tally_says_what_was_found(given: landing.Answers) -> None:
     ]  # fmt: skip
     right = sum(result.verdict == claims.REPRODUCED for result in on_fc)
     assert f"On FC, {right} of {len(on_fc)} of the paper" in page
-    assert all(html.escape(one.sentence) in page for one in claims.CLAIMS.values() if not one.again)
+    sentences = [one for one in claims.CLAIMS.values() if not one.again]
+    assert all(html.escape(part) in page for one in sentences for part in one.clauses)
 
 
 def test_the_tally_tells_the_scale_of_every_record_that_it_rests_on() -> None:

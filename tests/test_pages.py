@@ -512,3 +512,16 @@ def test_search_finds_a_word_of_the_introduction(site: Path, chromium: Any) -> N
         page.goto(f"{site.as_uri()}/search.html?q=lottery")
         page.wait_for_selector("#search-results li a", timeout=10_000)
         assert "intro.html" in page.locator("#search-results li a").first.get_attribute("href")
+
+
+def test_search_puts_chapters_before_the_reference(site: Path, chromium: Any) -> None:
+    with contextlib.closing(chromium.new_page()) as page:
+        page.goto(f"{site.as_uri()}/search.html?q=supermask")
+        page.wait_for_selector("#search-results li a", timeout=10_000)
+        page.wait_for_timeout(1_000)  # results come one after the other
+        links = page.locator("#search-results li > a")
+        found = [links.nth(n).get_attribute("href") for n in range(links.count())]
+        of_chapters = [n for n, link in enumerate(found) if "/supermasks.html" in link]
+        of_reference = [n for n, link in enumerate(found) if "/api.html" in link]
+        assert of_reference
+        assert max(of_chapters) < min(of_reference)
