@@ -41,10 +41,10 @@ def test_a_box_has_question_answer_number_and_verdict_with_its_link(
     assert "Is &lt;this&gt; so?" in html
     assert "<code>zero</code>" in html
     assert '<a href="scorecard.html#zeros-1" title="zeroing pruned' in html
-    assert ">zeros-1</a> reproduced (the same in 1 of 2" in html
+    assert ">zeros-1</a> reproduced (the same in 0 of 1" in html
     assert bundle["text/plain"].splitlines()[2:] == [
         "98.1 %",
-        "zeros-1 reproduced (the same in 1 of 2 readings)",
+        "zeros-1 reproduced (the same in 0 of 1 other reading)",
     ]
 
 
@@ -98,13 +98,15 @@ def test_verdicts_say_how_they_fare_otherwise(
     shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = _result(monkeypatch)
-    monkeypatch.setattr(claims, "robustness", lambda _: pandas.DataFrame({"readings": ["1 of 2"]}))
+    monkeypatch.setattr(
+        claims, "robustness", lambda _: pandas.DataFrame({"other readings": ["0 of 1"]})
+    )
     page.verdicts([result], caption="One claim")
     glued = [bundle for bundle in shown if "application/papermill.record/text/plain" in bundle]
-    assert "'the same in 1 of 2 readings'" in [
+    assert "'the same in 0 of 1 other reading'" in [
         bundle["application/papermill.record/text/plain"] for bundle in glued
     ]
-    assert "1 of 2" in shown[-1]["text/html"]
+    assert "0 of 1" in shown[-1]["text/html"]
 
 
 # --- words ----------------------------------------------------------------------------------------

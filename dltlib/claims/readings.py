@@ -105,12 +105,13 @@ def holds(given: Sequence[Reading]) -> str:
     """In how many readings other than the stated one, which comes first, a verdict is the same.
 
     >>> claims.holds([claims.Reading("a", "reproduced"), claims.Reading("b", "undecided")])
-    'the same in 0 of 1 other readings'
+    'the same in 0 of 1 other reading'
     """
     stated, *others = (reading.verdict for reading in given)
     if not others:
         return "no other reading changes its numbers"
-    return f"the same in {others.count(stated)} of {len(others)} other readings"
+    plural = "s" * (len(others) != 1)
+    return f"the same in {others.count(stated)} of {len(others)} other reading{plural}"
 
 
 def corrected(result: Result) -> Result:
