@@ -498,6 +498,33 @@ page.verdicts(
 #   (zeros-4): **{glue:text}`verdict_zeros_4`**, read strictly ({glue:text}`holds_zeros_4`). What decides it is “{glue:text}`weakest_zeros_4`”.
 #
 # {glue:text}`zeros_scale`
+
+# %% tags=["remove-input"]
+lengths = [
+    records.read(name)
+    for preset_there in ("cpu", "paper")
+    if (name := records.largest("zeros", "fc", preset_there)) is not None
+]
+by_length = {
+    f"{one.plan['epochs']} epochs, {one.plan['rounds']} rounds, {one.plan['seeds']} seeds": {
+        name: f"{found.outcome}, {claims.in_brackets(found.weakest)}"
+        for name in ("zeros-1", "zeros-2", "zeros-3")
+        for found in [claims.judge(name, {("zeros", "fc"): one}, "fc")]
+    }
+    for one in lengths
+}
+page.glue(
+    zeros_by_length="The same claims by each record of FC on MNIST: what a length of training decides, another need not."
+    if len(lengths) > 1
+    else "There is one record of FC on MNIST, and so one length of training."
+)
+page.table(
+    pd.DataFrame(by_length).T,
+    caption="Verdicts by FC's records, and the weakest comparison of each in points. Where they differ, the scorecard counts the longest training.",
+)
+
+# %% [markdown]
+# {glue:text}`zeros_by_length`
 #
 # ## Other networks, other data
 #
