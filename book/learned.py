@@ -206,7 +206,7 @@ def read_early():
     for values, short in (("initial", "over w_i"), ("constant", "over signed constants")):
         arm = f"large_final_same_sign/{values}/plain/epoch=1"
         best = figures.best_masks(timed[timed["arm"] == arm])["test_accuracy"].mean()
-        gap = 100 * (after_learning(masks_table, f"learned/{values}/plain").mean / 100 - best)
+        gap = after_learning(masks_table, f"learned/{values}/plain").mean - 100 * best
         found.append(f"{100 * best:.1f} % {short}, {gap:.1f} points behind the plain learned mask")
     return f"Read off after one epoch, large_final_same_sign masks reach {', and '.join(found)}."
 

@@ -467,14 +467,14 @@ if others:
         for result in judged
         if result.verdict == claims.NOT_REPRODUCED
     ]
-    CHANCE, LEARNED, MUCH = 0.1, 0.2, 0.2
+    MUCH, least = 0.2, claims.THRESHOLDS.far_above_chance
     failed = []
     for other in others:
         if not catalogue.NETWORKS[other.plan["network"]].channels:
             continue
         large = other.table[(other.table["round"] > 0) & (other.table["density"] >= MUCH)]
         for arm, rows in large.groupby("arm"):
-            low = rows[rows["test_accuracy"] <= LEARNED]
+            low = rows[rows["test_accuracy"] <= least / 100]
             if len(low):
                 failed.append(
                     f"{len(low)} of {len(rows)} of {figures.labels([*RANDOM, *KEPT, REWIND])[arm]} on "
@@ -484,7 +484,7 @@ if others:
         signs_refuted=f"Signs-1 is not reproduced {'; '.join(refuted)}: there, tickets with kept signs do not both come close to rewinding and pass the dense network. "
         if refuted
         else "",
-        signs_failed=f"Some trainings do not learn though {100 * MUCH:.0f} % of the weights or more are left (they end at {100 * LEARNED:.0f} % or less, where chance is {100 * CHANCE:.0f} %): "
+        signs_failed=f"Some trainings do not learn though {100 * MUCH:.0f} % of the weights or more are left (they end at {least:g} % or less, where chance is 10 %): "
         f"{'; '.join(failed)}. What compares such an arm with others scatters accordingly."
         if failed
         else "",

@@ -643,8 +643,9 @@ for other in convolutional:
     network = other.plan["network"]
     if (name := records.largest("criteria", network, other.plan["preset"])) is None:
         continue
-    own = claims.Evidence({("criteria", network): records.read(name)}, network)
-    moved[f"{TITLES[network]}, {page.scale(records.read(name))}"] = {
+    nine = records.read(name)
+    own = claims.Evidence({("criteria", network): nine}, network)
+    moved[f"{TITLES[network]}, {page.scale(nine)}"] = {
         criterion: claims.bracketed(
             *claims.interval(
                 claims.share_among_pruned(f"{criterion}/rewind/zero", "pruned_shrunk_share")(own)

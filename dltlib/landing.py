@@ -275,8 +275,8 @@ def _card(question: Question, given: Answers, keep: Callable[[str, Any, str], st
     part = claims.compare(question.headline, evidence)
     said = []
     for claim, result in results.items():
-        said += [question.answers[claim][result.verdict], _how_firmly(result, given)]
-        said.append(_elsewhere(result, given))
+        said.append(question.answers[claim][result.verdict])
+        said += [_how_firmly(result, given), _elsewhere(result, given)]
         if claim in question.details and result.records:
             with contextlib.suppress(claims.Undecided):
                 said.append(question.details[claim](given.evidence(claim)))
@@ -482,14 +482,12 @@ def _scales(given: Answers) -> str:
     )
     lines = "".join(f"<li>{html.escape(line.replace('`', ''))}</li>" for line in told)
     scales: dict[str, list[str]] = {}
-    for record in used:
+    for record in sorted(used, key=lambda one: claims.NETWORKS.index(one.plan["network"])):
         experiment, network = record.plan["experiment"], record.plan["network"]
         if catalogue.EXPERIMENTS[experiment].kind == "tickets":
             scales.setdefault(f"{_title(network)}, {page.scale(record)}", []).append(experiment)
-    titles = [_title(network) for network in claims.NETWORKS]
-    in_order = sorted(scales, key=lambda scale: titles.index(scale.partition(",")[0]))
     tickets = "".join(
-        f"<li>{html.escape(scale)} ({', '.join(scales[scale])})</li>" for scale in in_order
+        f"<li>{html.escape(scale)} ({', '.join(of)})</li>" for scale, of in scales.items()
     )
     scale = f"<p>Tickets were trained at these scales:</p><ul>{tickets}</ul>" if tickets else ""
     return (
