@@ -51,12 +51,6 @@ def after_learning(table, arm, column="test_accuracy"):
     return claims.interval(100 * last[column])
 
 
-def listed(words):
-    """Words in a row: "a, b and c"."""
-    *most, end = list(words) or ["none"]
-    return f"{', '.join(most)} and {end}" if most else end
-
-
 def search(record):
     """Validation accuracy in percent at the end of a search for a rate: a row for each kind of
     masks, a column for each rate."""
@@ -201,7 +195,7 @@ def rates_and_scale(record, rates, origin):
 
 
 page.glue(
-    sm_tried=f"So far it was done on {listed(TITLES[name] for name in tried)}."
+    sm_tried=f"So far it was done on {page.listed(TITLES[name] for name in tried)}."
     if tried
     else "It was not done yet.",
 )
@@ -235,10 +229,10 @@ if tried:
     page.glue(
         sm_grid=f"The best rates are {'; '.join(at_best)}. "
         + "At no rate that was tried do "
-        + listed(helpless)
+        + page.listed(helpless)
         + f" masks get above {claims.THRESHOLDS.far_above_chance:g} % on the validation images "
         + "(best: "
-        + listed(f"{kind} {best_of_kind[kind]:.1f} %" for kind in helpless)
+        + page.listed(f"{kind} {best_of_kind[kind]:.1f} %" for kind in helpless)
         + "), so for "
         "them no working rate was found, and what is shown below for them says nothing about the method."
         if helpless
@@ -334,7 +328,7 @@ def why_stuck():
         for name, kind, rate, share in found
     )
     apart = (
-        f"The records that end near chance differ from it in {listed(dict.fromkeys(differences))}, and what each "
+        f"The records that end near chance differ from it in {page.listed(dict.fromkeys(differences))}, and what each "
         "of these has to do with it is not told apart."
         if differences
         else ""
@@ -382,7 +376,7 @@ page.table(
 )
 page.glue(
     sm_comparable="How far masks fall short of their own trained network can be read off where width and images "
-    f"agree: {listed(TITLES[name] for name in alike)}."
+    f"agree: {page.listed(TITLES[name] for name in alike)}."
     if alike
     else "How far masks fall short of their own trained network cannot be read off here: nowhere do width and images agree."
 )
@@ -509,7 +503,7 @@ def identity_on(name):
     )
     rates = dict.fromkeys(f"{one.plan['learning_rate']:g}" for one in (theirs, ours))
     return (
-        f"On {TITLES[name]} ({page.scale(ours)}, rate {' and '.join(rates)}) it does "
+        f"On {TITLES[name]} ({page.scale(ours)}, rate {page.listed(rates)}) it does "
         f"{'better' if gap.mean() > 0 else 'worse'} without rescaling: {told}."
     )
 
@@ -518,7 +512,7 @@ page.glue(
     sm_plain_lead=claims.bracketed(*claims.interval(leads["plain"])),
     sm_rescaled_lead=claims.bracketed(*claims.interval(leads["rescaled"])),
     sm_lead_seeds=len(leads["plain"]),
-    sm_end_epochs=" and ".join(lengths),
+    sm_end_epochs=page.listed(lengths),
     sm_conv_identity=" ".join(filter(None, map(identity_on, CONV))),
 )
 page.table(
@@ -530,7 +524,7 @@ page.table(
         },
         index=names,
     ),
-    caption=f"Test accuracy in percent, {identity.scale()}, after {' and '.join(lengths)} epochs of learning (mean and 95 % "
+    caption=f"Test accuracy in percent, {identity.scale()}, after {page.listed(lengths)} epochs of learning (mean and 95 % "
     f"interval over seeds), and the paper's, after up to 2,000. Remake: {identity.manifest['command']}",
 )
 

@@ -45,12 +45,6 @@ DATA = {
 }
 
 
-def listed(names):
-    """`a`, `b` and `c`."""
-    quoted = [f"`{name}`" for name in names]
-    return " and ".join(filter(None, [", ".join(quoted[:-1]), *quoted[-1:]])) or "none"
-
-
 steps = round(math.log(plan["keep_dense"]) / math.log(paper.keep_dense))
 rates = (
     f"{100 * plan['keep_dense']:.0f} % of a dense layer's weights and {100 * plan['keep_output']:.0f} % of the output layer's, "
@@ -297,11 +291,11 @@ page.glue(
     if better
     else "",
     criteria_more=f"The paper counts four of these; here there {'is' if len(more) == 1 else 'are'} "
-    f"{len(more)} more: {listed(more).replace('`', '')}."
+    f"{len(more)} more: {page.listed(more)}."
     if more
     else "None of these is beyond the paper's four.",
     criteria_sides="; ".join(
-        f"{word} {listed(names).replace('`', '')}"
+        f"{word} {page.listed(names)}"
         for word, names in (
             ("better than random, with the whole interval above zero, are", better),
             ("worse, with the whole interval below, are", worse),
@@ -434,9 +428,13 @@ page.glue(
 # part of the claim. Verdict: {glue:text}`criteria_claim_3`; {glue:text}`holds_criteria_3`.
 #
 # **4. `large_final`, `magnitude_increase`, `movement` and `large_init_large_final` beat random; `small_final` is the worst of all.** Verdict: {glue:text}`criteria_claim_4`; {glue:text}`holds_criteria_4`.
-#
-# That criteria-3 and criteria-4 ask for so many comparisons at once makes them harder to reproduce and easier to refute; the last column above says what becomes of the
-# verdicts if all their intervals are to hold together. Which side of a pair is the better, criteria-3 reads from the same records, and that favours it (see {doc}`scorecard`).
+
+# %% tags=["remove-input"]
+page.by_length("criteria", [result.claim for result in results], network)
+
+# %% [markdown]
+# That criteria-3 and criteria-4 ask for so many comparisons at once makes them harder to reproduce and easier to refute; the last column of the table on other readings says
+# what becomes of the verdicts if all their intervals are to hold together. Which side of a pair is the better, criteria-3 reads from the same records, and that favours it (see {doc}`scorecard`).
 #
 # The paper adds a reason why these criteria work: they set to zero what training was moving to zero
 # anyway. {doc}`zeros` takes that up.

@@ -433,38 +433,32 @@ if others:
         source=" ".join(other.provenance() for other in others),
     )
 
-    def verdict_of(name, other):
-        """A verdict, and what becomes of it where all its intervals are to hold at once."""
-        network = other.plan["network"]
-        found = claims.judge(name, {("signs", network): other}, network)
-        at_once = claims.corrected(found).verdict
-        return found.verdict if at_once == found.verdict else f"{found.verdict} ({at_once})"
-
     def titled(other):
         """Network, data and scale of a record."""
         plan = other.plan
         data = catalogue.DATASETS[plan["dataset"]].title
         return f"{figures.NETWORK_NAMES[plan['network']]} on {data}, {page.scale(other)}"
 
+    judged = {}
+    for other in others:
+        there = {("signs", other.plan["network"]): other}
+        judged[titled(other)] = [
+            claims.judge(name, there, other.plan["network"])
+            for name in ("signs-1", "signs-2", "signs-3")
+        ]
     page.table(
         pd.DataFrame(
             {
-                titled(other): {
-                    name: verdict_of(name, other) for name in ("signs-1", "signs-2", "signs-3")
-                }
-                for other in others
+                title: {one.claim: claims.and_corrected(one) for one in found}
+                for title, found in judged.items()
             }
         ).T,
         caption="The verdicts by these records, and in brackets what becomes of one where all of its claim's intervals are to hold at once, if it is another. "
         "Undecided: too few rounds or seeds, or an interval that spans the threshold.",
     )
-    judged = [
-        claims.judge("signs-1", {("signs", other.plan["network"]): other}, other.plan["network"])
-        for other in others
-    ]
     refuted = [
         f"on {figures.NETWORK_NAMES[result.network]} by “{result.weakest.name}”, {claims.in_brackets(result.weakest)} points"
-        for result in judged
+        for result, *_ in judged.values()
         if result.verdict == claims.NOT_REPRODUCED
     ]
     MUCH, least = 0.2, claims.THRESHOLDS.far_above_chance

@@ -43,10 +43,13 @@ if facts["before"]:
     before, now = facts["before"]["ratios"], bench.all_ratios(record)
     changes = {name: abs(now[name] / before[name] - 1) for name in now if name in before}
     most = max(changes, key=changes.get)
+    then = facts["before"]["peaks"]
     again = (
-        f"An earlier run of the whole benchmark on this machine measured {len(changes)} of the ratios of this "
-        f"chapter, too. Half of them have changed by less than {100 * pd.Series(changes).median():.0f} %, none by more than "
-        f"{100 * changes[most]:.0f} % ({most.replace('conv', 'Conv').replace('fc', 'FC')})."
+        f"An earlier run of the whole benchmark ({facts['before']['finished'][:10]}), on a machine of the same name, measured {len(changes)} of "
+        f"the ratios of this chapter, too. Half of them have changed by less than {100 * pd.Series(changes).median():.0f} %, none by more than "
+        f"{100 * changes[most]:.0f} % ({most.replace('conv', 'Conv').replace('fc', 'FC')}, then {before[most]:.2f}). Matrix products ran at {then['operations'] / 1e9:.0f} "
+        f"billion operations a second then and {peaks['operations'] / 1e9:.0f} now, memory at {then['bytes'] / 1e9:.0f} GB a second and {peaks['bytes'] / 1e9:.0f}. "
+        "A ratio belongs to a machine."
     )
 
 

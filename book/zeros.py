@@ -500,32 +500,9 @@ page.verdicts(
 # {glue:text}`zeros_scale`
 
 # %% tags=["remove-input"]
-lengths = [
-    records.read(name)
-    for preset_there in ("cpu", "paper")
-    if (name := records.largest("zeros", "fc", preset_there)) is not None
-]
-by_length = {
-    f"{one.plan['epochs']} epochs, {one.plan['rounds']} rounds, {one.plan['seeds']} seeds": {
-        name: f"{found.outcome}, {claims.in_brackets(found.weakest)}"
-        for name in ("zeros-1", "zeros-2", "zeros-3")
-        for found in [claims.judge(name, {("zeros", "fc"): one}, "fc")]
-    }
-    for one in lengths
-}
-page.glue(
-    zeros_by_length="The same claims by each record of FC on MNIST: what a length of training decides, another need not."
-    if len(lengths) > 1
-    else "There is one record of FC on MNIST, and so one length of training."
-)
-page.table(
-    pd.DataFrame(by_length).T,
-    caption="Verdicts by FC's records, and the weakest comparison of each in points. Where they differ, the scorecard counts the longest training.",
-)
+page.by_length("zeros", ["zeros-1", "zeros-2", "zeros-3"])
 
 # %% [markdown]
-# {glue:text}`zeros_by_length`
-#
 # ## Other networks, other data
 #
 # The same five arms elsewhere: the fully connected network on digits, and the paper's convolutional networks on
@@ -547,12 +524,6 @@ if others:
         source=" ".join(other.provenance() for other in others),
     )
 
-    def verdict_of(name, there, network):
-        """A verdict, and what becomes of it where all its intervals are to hold at once."""
-        found = claims.judge(name, there, network)
-        at_once = claims.corrected(found).verdict
-        return found.verdict if at_once == found.verdict else f"{found.verdict} ({at_once})"
-
     verdicts = {}
     for other in others:
         network = other.plan["network"]
@@ -561,7 +532,8 @@ if others:
             there["criteria", network] = records.read(name)
         data = catalogue.DATASETS[other.plan["dataset"]].title
         verdicts[f"{TITLES[network]} on {data}, {page.scale(other)}"] = {
-            result.claim: verdict_of(result.claim, there, network) for result in results
+            result.claim: claims.and_corrected(claims.judge(result.claim, there, network))
+            for result in results
         }
     page.table(
         pd.DataFrame(verdicts).T,
@@ -607,7 +579,7 @@ for other in convolutional:
     low = reached["test_accuracy"] - reached.loc[ZERO, "test_accuracy"]
     fallen = [arm.split("/")[2] for arm, gap in low.items() if gap < -5]
     if fallen:
-        collapsed.append(f"on {title} {' and '.join(fallen)}")
+        collapsed.append(f"on {title} {page.listed(fallen)}")
     if low.get(TO_ZERO, 0) < -5 and reached.loc[TO_ZERO, "density"] > reached.loc[ZERO, "density"]:
         larger.append(title)
     if TO_ZERO in reached.index and last_round > 0:
@@ -622,7 +594,7 @@ page.glue(
         else "There is no such record yet."
     )
     + (
-        f" On {' and '.join(larger)} move_to_zero does so although it has more weights left."
+        f" On {page.listed(larger)} move_to_zero does so although it has more weights left."
         if larger
         else ""
     ),

@@ -718,14 +718,16 @@ def _processor_times() -> tuple[float, float]:
 
 
 def _earlier_ratios(target: Path) -> dict[str, Any] | None:
-    """Ratios of the run before, if it was made on this kind of machine: do they hold?"""
+    """Ratios of the run before, if it was made on a machine of this name: do they hold? Its peaks
+    say whether it was the same machine in more than its name."""
     try:
         earlier = read(target)
     except UserError:
         return None
     if earlier.facts["device"] != processor.describe(torch.device("cpu")):
         return None
-    return {"finished": earlier.facts["finished"], "ratios": all_ratios(earlier)}
+    ratios_then = all_ratios(earlier)
+    return {"finished": earlier.facts["finished"], "peaks": peaks(earlier), "ratios": ratios_then}
 
 
 def write(target: Path, facts: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> None:

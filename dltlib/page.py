@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from dltlib.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas
     from matplotlib.figure import Figure
@@ -409,6 +409,16 @@ def _with_symbols(text: str) -> str:
     return re.sub(r"\bw_([if])\b", r"<i>w</i><sub>\1</sub>", text)
 
 
+def listed(words: "Iterable[str]") -> str:
+    """Words in a row, "none" for no word.
+
+    >>> listed(["a", "b", "c"]), listed([])
+    ('a, b and c', 'none')
+    """
+    *most, end = list(words) or ["none"]
+    return f"{', '.join(most)} and {end}" if most else end
+
+
 def signed(value: float, decimals: int = 2) -> str:
     """A number with its sign, which is a minus sign and no hyphen, where it is below zero.
 
@@ -478,6 +488,18 @@ def verdicts(results: "Sequence[Result]", *, caption: str) -> None:
         caption="How each verdict fares where a choice is another: windows that end at 1 % of the "
         "weights ending at 0.5 or 2 %, final instead of early-stopped accuracy, margins halved "
         "or doubled; and where all of a claim's intervals are to hold at once (Bonferroni).",
+    )
+
+
+def by_length(experiment: str, names: "Sequence[str]", network: str = "fc") -> None:
+    """Show what some claims about one experiment come to by each length of training on record."""
+    from dltlib import claims
+
+    table(
+        claims.by_length(experiment, names, network),
+        caption="The same claims by each record of this network: verdict, and effect of the "
+        "weakest comparison in percentage points. What a length of training decides, another need "
+        "not; the scorecard counts the longest.",
     )
 
 

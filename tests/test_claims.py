@@ -532,10 +532,12 @@ def shelf(tmp_path, monkeypatch):
     return tmp_path
 
 
-def _write(directory, experiment: str, network: str, preset: str, record: Record) -> None:
+def _write(
+    directory, experiment: str, network: str, preset: str, record: Record, **scale: int
+) -> None:
     data = "digits" if preset == "tiny" else "mnist"
     plan = {"experiment": experiment, "network": network, "preset": preset, "dataset": data}
-    plan |= {"arms": sorted(set(record.table["arm"])), "width": 1.0, "train_images": None}
+    plan |= {"arms": sorted(set(record.table["arm"])), "width": 1.0, "train_images": None, **scale}
     rows = record.table.to_dict("records")
     records.write(directory, f"{experiment}-{network}-{preset}", rows, plan)
 
@@ -652,6 +654,21 @@ def test_comparisons_are_shown_with_their_threshold() -> None:
     assert shown["threshold"]["zero − freeze_init"] == "0.00"
     assert (shown["verdict"] == REPRODUCED).all()
     assert shown["effect"]["zero − freeze_init"].startswith("2.0")
+
+
+def test_claims_by_length_of_training_leave_digits_out(shelf) -> None:
+    short, long = ({"epochs": epochs, "rounds": 24, "seeds": 5} for epochs in (5, 55))
+    weaker = evidence(signs={"signed_reshuffle": 0.955})["signs", "fc"]
+    _write(shelf, "signs", "fc", "cpu", ALL_TRUE["signs", "fc"], **short)
+    _write(shelf, "signs", "fc", "paper", weaker, **long)
+    found = claims.by_length("signs", ["signs-1", "signs-2"])
+    assert found.index.tolist() == ["5 epochs, 24 rounds, 5 seeds", "55 epochs, 24 rounds, 5 seeds"]
+    verdicts = found.apply(lambda column: column.str.partition(",")[0])
+    assert verdicts["signs-1"].tolist() == [REPRODUCED, NOT_REPRODUCED]
+    assert verdicts["signs-2"].tolist() == [REPRODUCED, REPRODUCED]
+    assert claims.by_length("signs", ["signs-2"], "conv2").empty
+    with pytest.raises(UserError, match="signs-2"):
+        claims.by_length("signs", ["sings-2"])
 
 
 def test_table_2_puts_the_papers_beside_ours(shelf) -> None:

@@ -52,7 +52,15 @@ from dltlib.claims.paper import (
     Claim,
     claim,
 )
-from dltlib.claims.readings import Reading, corrected, holds, readings, readings_of, robustness
+from dltlib.claims.readings import (
+    Reading,
+    and_corrected,
+    corrected,
+    holds,
+    readings,
+    readings_of,
+    robustness,
+)
 from dltlib.claims.statistics import (
     FEWEST,
     NOT_MEASURED,
@@ -79,6 +87,7 @@ from dltlib.claims.statistics import (
 from dltlib.claims.tables import (
     FAILED,
     bracketed,
+    by_length,
     comparisons,
     count,
     describe,

@@ -129,6 +129,16 @@ def corrected(result: Result) -> Result:
     return dataclasses.replace(result, verdict=verdict, reason=reason, weakest=weakest, parts=parts)
 
 
+def and_corrected(result: Result) -> str:
+    """The verdict, and in brackets the one by `corrected` where it is another.
+
+    >>> claims.and_corrected(claims.judge("criteria-1", {}))
+    'undecided'
+    """
+    at_once = corrected(result).verdict
+    return result.verdict if at_once == result.verdict else f"{result.verdict} ({at_once})"
+
+
 def robustness(results: Sequence[Result], directory: Path | None = None) -> pd.DataFrame:
     """How the verdicts fare by other readings, as a page shows it: one row for each result.
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dltlib import catalogue
+from dltlib import catalogue, records
 from dltlib.claims.evidence import Evidence
-from dltlib.claims.judging import NETWORKS, Shelf
+from dltlib.claims.judging import NETWORKS, Shelf, judge
 from dltlib.claims.measures import learned
 from dltlib.claims.paper import CLAIMS, OUR_TABLE_2
 from dltlib.claims.statistics import (
@@ -116,6 +116,35 @@ def comparisons(results: Sequence[Result]) -> pd.DataFrame:
     ]
     names = [part.name for result in results for part in result.parts]
     return pd.DataFrame(rows, index=names).rename_axis(columns="comparison")
+
+
+def by_length(
+    experiment: str, names: Sequence[str], network: str = "fc", directory: Path | None = None
+) -> pd.DataFrame:
+    """Claims about one experiment by the largest record of each preset on the paper's data.
+
+    One row for each record, shortest training first, which the index tells in words; a column for
+    each claim: its verdict and the effect of its weakest comparison. Raises `UserError` for an
+    unknown claim.
+
+    >>> claims.by_length("zeros", ["zeros-2"]).index.tolist()
+    ['5 epochs, 12 rounds, 5 seeds', '55 epochs, 24 rounds, 3 seeds']
+    """
+    rows = {}
+    for preset in catalogue.PRESETS:
+        name = records.largest(experiment, network, preset, directory)
+        record = None if name is None else records.read(name, directory)
+        if record is None or record.plan["dataset"] == "digits":
+            continue
+        found = [judge(claim, {(experiment, network): record}, network) for claim in names]
+        rows[record.plan["epochs"], record.plan["rounds"], record.plan["seeds"]] = {
+            one.claim: f"{one.outcome}, {in_brackets(one.weakest)}" for one in found
+        }
+    scales = {
+        scale: "{} epochs, {} rounds, {} seeds".format(*map("{:,}".format, scale))
+        for scale in sorted(rows)
+    }
+    return pd.DataFrame({words: rows[scale] for scale, words in scales.items()}).T
 
 
 def table_2(
