@@ -200,8 +200,8 @@ page.glue(
 # %% [markdown]
 # Three things are to be seen in {numref}`fig-criteria-regions`.
 #
-# *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`):
-# much of what ends large began large, so that `large_final`, `large_init` and the two together pick many of the same weights. In the
+# *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`),
+# the more loosely the longer training went on; how many weights `large_final` and `large_init` then share, {numref}`fig-criteria-overlap` counts. In the
 # first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
@@ -243,8 +243,8 @@ page.show(
 # %% [markdown]
 # `large_final` has {glue:text}`criteria_overlap_init` % of its weights in common with `large_init`,
 # {glue:text}`criteria_overlap_increase` % with `magnitude_increase` and {glue:text}`criteria_overlap_movement` % with `movement`
-# (chance: {glue:text}`criteria_keep:.0f` %). So these criteria do not just find the same
-# ticket under other names; whether they find equally good ones is what the experiment tells.
+# (chance: {glue:text}`criteria_keep:.0f` %). What two criteria share cannot tell their tickets apart; whether the rest
+# makes one better than the other is what the experiment tells.
 #
 # ## The tickets
 #
@@ -404,7 +404,7 @@ verdicts = [result.verdict for result in results]
 page.glue(
     criteria_tally=f"All {len(verdicts)} are {verdicts[0]}."
     if len(set(verdicts)) == 1
-    else f"Of the {len(verdicts)} "
+    else f"Of the {len(verdicts)} claims "
     + ", ".join(
         f"{count} {'is' if count == 1 else 'are'} {word}"
         for word in claims.VERDICTS
@@ -516,7 +516,7 @@ page.show(
 
 # %% [markdown]
 # Do the two data sets put the criteria in the same order? By accuracy averaged over rounds, the rank correlation of the two orders
-# is {glue:text}`criteria_agreement` (1: the same order, 0: unrelated; nine criteria, so that the interval is wide).
+# is {glue:text}`criteria_agreement` (1: the same order, 0: unrelated; nine criteria are few for such a number).
 
 # %% tags=["remove-input"]
 TITLES = {"conv2": "Conv2", "conv4": "Conv4", "conv6": "Conv6"}
