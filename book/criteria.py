@@ -200,8 +200,8 @@ page.glue(
 # %% [markdown]
 # Three things are to be seen in {numref}`fig-criteria-regions`.
 #
-# *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`),
-# the more loosely the longer training went on; how many weights `large_final` and `large_init` then share, {numref}`fig-criteria-overlap` counts. In the
+# *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`);
+# how many weights `large_final` and `large_init` share for it, {numref}`fig-criteria-overlap` counts. In the
 # first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
