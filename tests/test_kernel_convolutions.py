@@ -4,6 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,26 @@ from test_kernel import RATE, largest_difference, same_bits
 from torch import Tensor
 
 from dltlib import networks
-from dltlib.kernel import KernelStep, intrinsics
+from dltlib.kernel import KernelStep, intrinsics, layout, lists
 from dltlib.networks import Network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 Parameters = tuple[list[Tensor], list[Tensor], list[Tensor]]
+
+
+@contextmanager
+def turned() -> Iterator[None]:
+    """Every pooled layer goes back by its errors whose channels fill rows, small as it may be."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "TURNED_WORK", 0)
+        patch.setattr(lists, "TURNED_DENSITY", 0)
+        yield
+
+
+def turned_layers(step: KernelStep, replica: int = 0) -> list[int]:
+    """Which layers go back by their errors."""
+    return np.flatnonzero(step._nets[replica].layers["turned"] >= 0).tolist()
 
 
 def draw_images(network: Network, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -263,6 +279,67 @@ def test_any_shape_and_mask_trains_as_the_plain_loop_does(
     hold_against_the_plain_loop(network, parameters, images, labels, batches, 1e-6)
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    channels=st.lists(
+        st.tuples(st.sampled_from([32, 64]), st.integers(1, 9)), min_size=1, max_size=2
+    ),
+    shape=st.tuples(st.integers(1, 3), st.integers(4, 21), st.integers(4, 11)),
+    batch=st.integers(1, 40),
+    replicas=st.lists(
+        st.tuples(st.sampled_from([0.02, 0.3, 1.0]), st.booleans()), min_size=1, max_size=2
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_by_way_of_its_errors_a_layer_trains_as_the_plain_loop_does(
+    channels, shape, batch, replicas, seed
+):
+    """More rows than one band has, and fewer; several rows of channels; odd sizes; frozen ones."""
+    draws = torch.Generator().manual_seed(seed)
+    network = Network("any", shape, tuple(np.ravel(channels).tolist()), (7,))
+    images, labels = draw_images(network, 40, draws)
+    densities, frozen = (list(x) for x in zip(*replicas, strict=True))
+    parameters = draw_network(network, densities, frozen, torch.float64, draws)
+    batches = torch.randint(0, 40, (4, batch), generator=draws)
+    with turned():
+        step = start(network, parameters, batch)
+        step.correct(images, labels)
+        assert turned_layers(step) == list(range(1, 2 * len(channels), 2))
+        hold_against_the_plain_loop(network, parameters, images, labels, batches, 1e-6)
+
+
+def test_by_way_of_its_errors_float64_ends_where_the_plain_loop_ends(generator):
+    network = Network("wide", (3, 19, 10), (64, 5, 32, 6), (9,))
+    images, labels = draw_images(network, 100, generator)
+    parameters = draw_network(
+        network, [1.0, 0.3, 0.05], [False, True, True], torch.float64, generator
+    )
+    batches = torch.randint(0, 100, (50, 33), generator=generator)
+    with turned():
+        hold_against_the_plain_loop(network, parameters, images, labels, batches, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("width", "density", "frozen", "layers"),
+    [
+        (1.0, 1.0, False, [1]),
+        (1.0, 0.12, False, [1]),
+        (1.0, 0.08, False, []),  # the weights are the shorter list
+        (1.0, 0.08, True, [1]),  # but frozen ones are walked too
+        (0.25, 1.0, False, []),  # its channels fill no row
+    ],
+)
+def test_shape_and_density_decide_what_a_layer_goes_back_by(
+    generator, width, density, frozen, layers
+):
+    network = networks.build("conv2", (3, 32, 32), width=width)
+    parameters = draw_network(network, [density], [frozen], torch.float32, generator)
+    images, labels = draw_images(network, 1, generator)
+    step = start(network, parameters, 1)
+    step.correct(images, labels)
+    assert turned_layers(step) == layers
+
+
 def test_float32_has_the_loss_of_the_plain_loop(generator):
     network = networks.build("conv2", (3, 32, 32), width=0.1)
     images, labels = draw_images(network, 100, generator)
@@ -318,8 +395,9 @@ def test_correct_counts_right_answers(generator, count):
 # --- among others -----------------------------------------------------------------------------
 
 
-def test_a_replica_gets_the_same_bits_in_any_company(generator):
-    network = networks.build("conv2", (3, 11, 8), width=0.1)
+@pytest.mark.parametrize("by_errors", [False, True])
+def test_a_replica_gets_the_same_bits_in_any_company(generator, by_errors):
+    network = networks.build("conv2", (3, 11, 8), width=1.0 if by_errors else 0.1)
     images, labels = draw_images(network, 100, generator)
     densities, frozen = [1.0, 0.3, 0.02, 0.3], [False, True, False, False]
     parameters = draw_network(network, densities, frozen, torch.float32, generator)
@@ -335,9 +413,10 @@ def test_a_replica_gets_the_same_bits_in_any_company(generator):
             step.correct(images[:30], labels[:30])
         return [part for parts in step.parameters() for part in parts]
 
-    together = train([0, 1, 2, 3], threads=2, cut=6)
-    for order, threads, cut in [([3, 2, 0, 1], 2, 1), ([0, 1, 2, 3], 1, 6), ([1], 2, 11)]:
-        assert same_bits(train(order, threads, cut), [part[order] for part in together])
+    with turned() if by_errors else nullcontext():
+        together = train([0, 1, 2, 3], threads=2, cut=6)
+        for order, threads, cut in [([3, 2, 0, 1], 2, 1), ([0, 1, 2, 3], 1, 6), ([1], 2, 11)]:
+            assert same_bits(train(order, threads, cut), [part[order] for part in together])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -357,10 +436,11 @@ def test_what_units_of_a_whole_layer_share_changes_no_bit(generator, dtype):
     assert same_bits(ours, theirs)
 
 
+@pytest.mark.parametrize("by_errors", [False, True])
 @pytest.mark.parametrize("poison", [float("nan"), float("inf"), 3e38])
-def test_a_diverged_replica_says_nan_and_disturbs_no_other(generator, poison):
+def test_a_diverged_replica_says_nan_and_disturbs_no_other(generator, poison, by_errors):
     """Nor by what it leaves in the room that the next one works in."""
-    network = networks.build("conv4", (3, 11, 9), width=0.1)
+    network = networks.build("conv4", (3, 11, 9), width=1.0 if by_errors else 0.1)
     images, labels = draw_images(network, 100, generator)
     parameters = draw_network(network, [1.0] * 3, [False] * 3, torch.float32, generator)
     batches = torch.randint(0, 100, (1, 6, 30), generator=generator)
@@ -371,9 +451,10 @@ def test_a_diverged_replica_says_nan_and_disturbs_no_other(generator, poison):
         right = step.correct(images, labels)
         return [losses, right, *step.parameters()[0], *step.parameters()[1]]
 
-    healthy = train()
-    parameters[0][1][1] = poison
-    diverged = train()
+    with turned() if by_errors else nullcontext():
+        healthy = train()
+        parameters[0][1][1] = poison
+        diverged = train()
     assert diverged[0].isnan().tolist() == [False, True, False]
     assert same_bits([part[[0, 2]] for part in diverged], [part[[0, 2]] for part in healthy])
 
@@ -382,16 +463,19 @@ def test_a_diverged_replica_says_nan_and_disturbs_no_other(generator, poison):
 
 
 def bits_of_a_training() -> str:
-    """A hash of what training FC and Conv2 for some iterations leaves."""
+    """A hash of what training FC and Conv2 for some iterations leaves; Conv2 at two widths, of
+    which the larger one goes back by its errors."""
     hashed = hashlib.sha256()
-    for name in ("fc", "conv2"):
+    for name, width in (("fc", 0.1), ("conv2", 0.1), ("conv2", 1.0)):
         draws = torch.Generator().manual_seed(3)
-        network = networks.build(name, (1, 12, 9), width=0.1)
+        network = networks.build(name, (1, 12, 9), width=width)
         images, labels = draw_images(network, 100, draws)
         parameters = draw_network(network, [1.0, 0.2], [False, True], torch.float32, draws)
-        step = start(network, parameters, 60)
         batches = torch.randint(0, 100, (1, 5, 60), generator=draws)
-        losses = step.advance(images, labels, batches, torch.tensor([0, 0]))
+        with turned():
+            step = start(network, parameters, 60)
+            losses = step.advance(images, labels, batches, torch.tensor([0, 0]))
+        assert turned_layers(step) == ([1] if width == 1 else [])
         for part in (losses, *step.parameters()[0], *step.parameters()[1]):
             hashed.update(part.numpy().tobytes())
     return hashed.hexdigest()

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dltlib.kernel import sparse_errors
 from dltlib.kernel.intrinsics import (
     ALIKE,
     STRIPS,
@@ -175,13 +176,30 @@ def trained(net: Net) -> int:
 
 
 @compiled
-def backward(net: Net, space: Space, strip: int) -> None:
-    """Errors of all convolutions, last to first, and what they add to the gradients."""
+def backward(net: Net, space: Space, strips: int) -> None:
+    """Errors of all convolutions, and the gradients of their trained weights."""
+    space.gradients[: trained(net)] = 0
+    for index in range(net.convolutions):
+        if net.layers[index].turned >= 0:
+            sparse_errors.begin(net, space, index)
+    for strip in range(strips):
+        _backward(net, space, strip)
+    for index in range(net.convolutions):
+        if net.layers[index].turned >= 0:
+            sparse_errors.end(net, space, index)
+
+
+@compiled
+def _backward(net: Net, space: Space, strip: int) -> None:
+    """A strip's errors, last layer to first, and what they add to the gradients."""
     lanes = strip_lanes(space.activity)
     _unflatten(net, space, strip)
     for index in range(net.convolutions - 1, -1, -1):
         layer = net.layers[index]
         below, above = net.planes[index], net.planes[index + 1]
+        if layer.turned >= 0:
+            sparse_errors.backward(net, space, index, strip)
+            continue
         errors = above.errors
         if layer.pooled:
             _unpool(net, space, index, strip)

@@ -87,6 +87,30 @@ def _shuffle(builder: Any, a: Any, b: Any, lanes: Sequence[int]) -> Any:
     return builder.shuffle_vector(a, b, order)
 
 
+def _spread(builder: Any, number: Any, kind: ir.VectorType) -> Any:
+    """A vector of one number."""
+    vector = builder.insert_element(ir.Constant(kind, None), number, I32(0))
+    return _shuffle(builder, vector, vector, [0] * kind.count)
+
+
+def _transpose(builder: Any, vectors: list[Any]) -> list[Any]:
+    """As many vectors as one has lanes, rows to columns.
+
+    Interleaving the first half of them with the second does it, repeated until each vector has
+    had to do with each.
+    """
+    count = len(vectors)
+    half = count // 2
+    low, high = ([x for j in range(h, h + half) for x in (j, j + count)] for h in (0, half))
+    for _ in range(half.bit_length()):
+        vectors = [
+            _shuffle(builder, vectors[i], vectors[i + half], order)
+            for i in range(half)
+            for order in (low, high)
+        ]
+    return vectors
+
+
 def _fold(builder: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """The sums of four vectors of four."""
 
@@ -173,8 +197,7 @@ def _accumulator(units: int) -> Any:
                     weights = {}
                     for begin in dict.fromkeys(begin for _, _, begin in together):
                         weight = builder.load(builder.gep(values, [builder.add(begin, k)]))
-                        weight = builder.insert_element(zero, weight, I32(0))
-                        weights[begin] = _shuffle(builder, weight, weight, [0] * strip.count)
+                        weights[begin] = _spread(builder, weight, strip)
                     for (part, _, begin), total in zip(together, totals, strict=True):
                         more = _multiply_add(
                             builder, strip, weights[begin], here[part], builder.load(total)
@@ -349,6 +372,69 @@ ALIKE = 3  # units that share loads of inputs, two weights of each: 12 of 16 reg
 correlate_positions, correlate_together = _correlator(1, SHARED), _correlator(ALIKE, 2)
 
 
+@intrinsic
+def accumulate_channels(
+    typing: Any, target: Any, at: Any, source: Any, origin: Any, pitch: Any, indices: Any,
+    values: Any, start: Any, stop: Any,
+) -> Any:  # fmt: skip
+    """target[at :] += a sum over start <= k < stop of
+    values[k] * source[origin + indices[k] * pitch :], a row of `TILE_BYTES` each."""
+    signature = types.void(target, at, source, origin, pitch, indices, values, start, stop)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, at, source, origin, pitch, indices, values, start, stop) = _unpack(
+            context, builder, signature, arguments
+        )
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        parts = [I64(part * strip.count) for part in range(STRIPS)]
+        source = builder.gep(source, [origin])
+        addresses = [
+            builder.bitcast(builder.gep(target, [builder.add(at, part)]), strip.as_pointer())
+            for part in parts
+        ]
+        totals = [cgutils.alloca_once(builder, strip) for _ in parts]
+        for address, total in zip(addresses, totals, strict=True):
+            builder.store(builder.load(address, align=width), total)
+        with cgutils.for_range_slice(builder, start, stop, I64(1)) as (k, _):
+            index = builder.sext(builder.load(builder.gep(indices, [k])), I64)
+            here = builder.gep(source, [builder.mul(index, pitch)])
+            value = _spread(builder, builder.load(builder.gep(values, [k])), strip)
+            for part, total in zip(parts, totals, strict=True):
+                row = _load(builder, here, part, strip, width)
+                builder.store(_multiply_add(builder, strip, value, row, builder.load(total)), total)
+        for address, total in zip(addresses, totals, strict=True):
+            builder.store(builder.load(total), address, align=width)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+@intrinsic
+def transpose_strips(
+    typing: Any, target: Any, at: Any, apart: Any, source: Any, origin: Any, pitch: Any
+) -> Any:
+    """As many strips as one has numbers, rows to columns.
+
+    source[origin + i pitch + j] becomes target[at + j apart + i].
+    """
+    signature = types.void(target, at, apart, source, origin, pitch)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        (target, at, apart, source, origin, pitch) = _unpack(context, builder, signature, arguments)
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        vectors = [
+            _load(builder, source, builder.add(origin, builder.mul(pitch, I64(i))), strip, width)
+            for i in range(strip.count)
+        ]
+        for j, vector in enumerate(_transpose(builder, vectors)):
+            index = builder.add(at, builder.mul(apart, I64(j)))
+            address = builder.bitcast(builder.gep(target, [index]), strip.as_pointer())
+            builder.store(vector, address, align=width)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
 def _window(builder: Any, origin: Any, row: Any, lanes: int) -> list[Any]:
     """Where the four positions of a 2x2 are, in the order in which torch looks at them."""
     return [
@@ -444,15 +530,7 @@ def turn(
             index = builder.add(builder.select(none, I64(0), origin), pixel)
             pixels = _load(builder, images, index, sixteen, 1)
             vectors.append(builder.select(none, ir.Constant(sixteen, None), pixels))
-        # Interleaving vector i with i + 8, four times over, turns rows into columns.
-        low, high = ([x for j in range(h, h + 8) for x in (j, j + 16)] for h in (0, 8))
-        for _ in range(4):
-            vectors = [
-                _shuffle(builder, vectors[i], vectors[i + 8], half)
-                for i in range(8)
-                for half in (low, high)
-            ]
-        for j, vector in enumerate(vectors):
+        for j, vector in enumerate(_transpose(builder, vectors)):
             row = builder.load(builder.gep(rows, [builder.add(pixel, I64(j))]))
             address = builder.gep(tile, [builder.add(row, column)])
             builder.store(vector, builder.bitcast(address, sixteen.as_pointer()), align=1)

@@ -10,6 +10,12 @@ import numpy as np
 
 from dltlib.kernel.intrinsics import STRIP_BYTES, STRIPS, TILE_BYTES
 
+# Image rows at a time in `sparse_errors`, an even number: the inputs of one image under them lie in
+# the second-level cache, and what they hand on to the next is a fifth.
+TURNED_ROWS = 8
+# Input channels x units x positions from which a layer is worth turning round.
+TURNED_WORK = 1 << 20
+
 # Activity of one layer, the images being the first. A dense layer's tile is ``[1 + feature,
 # column]``; a convolution's strip is ``[1 + channel, y + 1, x + 1, column]``, where the right
 # border of one row is the left one of the next, and below there are zeros enough to make the rows
@@ -41,6 +47,7 @@ LAYER = np.dtype(
         ("backward", np.int64, (2, 2)),
         ("unpooled", np.int64),  # in errors: a strip of what is to be pooled, laid out as the input
         ("winners", np.int64),  # where the first strip's choices of the pooling begin
+        ("turned", np.int64),  # see `Turned`: where its weights begin, below zero if not there
     ],
     align=True,
 )
@@ -63,8 +70,28 @@ class Net(NamedTuple):
     forward: Lists  # weights and biases: trained ones of all layers, then frozen nonzero ones
     backward: Lists  # above the first layer: the weights once more, ordered by input
     order: np.ndarray  # where each of the trained ones among them is in ``forward``
+    places: np.ndarray  # where each of ``forward`` is in `Turned`, below zero if not there
     momentum: np.ndarray  # Adam's first and second moments, of the trained ones
     variance: np.ndarray
+
+
+class Errors(NamedTuple):
+    """Errors other than zero."""
+
+    values: np.ndarray
+    indices: np.ndarray
+    starts: np.ndarray  # where the values of each image and unit, or position, begin
+
+
+class Turned(NamedTuple):
+    """Room for `sparse_errors`, where the vector is the channels and not the batch."""
+
+    weights: np.ndarray  # of a layer ``[tap, unit, channel]``, zeros included, then biases
+    gradients: np.ndarray  # likewise
+    activity: np.ndarray  # ``[lane, y, x, channel]``: a band of image rows, and a border about it
+    errors: np.ndarray  # likewise
+    by_unit: Errors  # ``[lane, unit]``, the indices being positions
+    by_position: Errors  # ``[lane, position]``, the indices being units
 
 
 class Space(NamedTuple):
@@ -75,6 +102,7 @@ class Space(NamedTuple):
     winners: np.ndarray  # which of its four each pooled activity is
     gradients: np.ndarray  # of the weights that Adam has not yet been given
     lit: np.ndarray  # [tile]: the pixels from here on are dark in all its images
+    turned: Turned
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
@@ -93,6 +121,7 @@ class Geometry(NamedTuple):
     layers: np.ndarray  # their lists left out
     convolutions: int
     sizes: tuple[int, int, int]  # of a space's activity, errors and winners
+    turned: tuple[int, int, int, int, int]  # of its weights, images, errors, units and positions
 
 
 def geometry(
@@ -137,16 +166,46 @@ def geometry(
         here["activity"], here["errors"] = activity, errors
         activity += count * here["stride"]
         errors += kept * here["stride"]
+    layers["turned"] = -1
+    weights, turned = 0, np.zeros(4, np.int64)
     for index in np.flatnonzero(layers["pooled"]):
-        below = planes[index]
+        below, units = planes[index], layers["units"][index]
         layers["unpooled"][index] = errors
-        errors += (1 + layers["units"][index]) * below["plane"] + lanes
-    return Geometry(planes, layers, convolutions, (int(activity), int(errors), int(winners)))
+        errors += (1 + units) * below["plane"] + lanes
+        work = below["features"] * units * below["height"] * below["width"]
+        if below["features"] % columns == 0 and work >= TURNED_WORK:
+            layers["turned"][index] = weights
+            weights += (9 * below["features"] + 1) * units
+            across = below["width"] + 2
+            sizes = [
+                (TURNED_ROWS + 2) * across * below["features"],
+                units * (TURNED_ROWS // 2) * (below["width"] // 2),
+                units,
+                TURNED_ROWS * across,
+            ]
+            turned = np.maximum(turned, np.multiply(sizes, lanes))
+    return Geometry(
+        planes,
+        layers,
+        convolutions,
+        (int(activity), int(errors), int(winners)),
+        (int(weights), *turned.tolist()),
+    )
 
 
 def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> Space:
     """Room for one thread, borders and ones in place."""
     activity, errors, winners = shape.sizes
+    weights, images, listed, units, positions = shape.turned
+
+    def listing(starts: int) -> Errors:
+        # One more than there is room for: what is not kept is written behind the last.
+        return Errors(
+            np.zeros(listed + 1, dtype),
+            np.zeros(listed + 1, np.int32),
+            np.zeros(starts + 1, np.int64),
+        )
+
     values = np.zeros(activity, dtype)
     lanes = STRIP_BYTES // dtype.itemsize
     for index, here in enumerate(shape.planes):
@@ -164,4 +223,12 @@ def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> S
         winners=np.zeros(winners, np.uint8),
         gradients=np.zeros(gradients, dtype),
         lit=np.zeros(tiles, np.int64),
+        turned=Turned(
+            weights=aligned(np.zeros(weights, dtype)),
+            gradients=aligned(np.zeros(weights, dtype)),
+            activity=aligned(np.zeros(images, dtype)),
+            errors=aligned(np.zeros(images, dtype)),
+            by_unit=listing(units),
+            by_position=listing(positions),
+        ),
     )

@@ -58,10 +58,8 @@ def _train(
                     dense.backward(net, space, index, tile)
             dense.update(net, space, index, tiles, rate, correction)
         if net.convolutions > 0:
+            convolution.backward(net, space, tiles * STRIPS)
             stop = convolution.trained(net)
-            space.gradients[:stop] = 0
-            for strip in range(tiles * STRIPS):
-                convolution.backward(net, space, strip)
             adam(net, space.gradients, np.int64(0), stop, rate, correction)
     return total
 
