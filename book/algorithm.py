@@ -305,9 +305,9 @@ print(f"large_final is ahead of random with {int(ahead.sum())} of {len(ahead)} s
 # | {doc}`criteria` | the score: nine ways to choose | rewind, zero |
 # | {doc}`signs` | mask-1: what kept weights start from | `large_final`, zero |
 # | {doc}`zeros` | mask-0: what becomes of pruned ones | `large_final`, rewind |
-# | {doc}`supermasks` | no training but that which the mask is read from | mask over $w_i$ |
-# | {doc}`learned` | the mask is learned, no weight ever trained | mask over $w_i$ |
-# | {doc}`convolutions` | other networks, and other ways to learn a mask | mask over $w_i$ |
+# | {doc}`supermasks` | no training but that which the mask is read from | mask over $w_i$ (or constants of its signs) |
+# | {doc}`learned` | the mask is learned, no weight ever trained | the same |
+# | {doc}`convolutions` | other networks, and other ways to learn a mask | the same |
 #
 # ## The networks, and the scale of the runs
 #
@@ -345,8 +345,8 @@ page.table(
 
 # %% [markdown]
 # Their experiments are thousands of trainings. The book runs them at three scales, its {term}`presets <preset>`, and every figure
-# says which one it shows: `tiny` is what you saw here, and takes under a minute; `cpu` has the paper's images and is
-# reduced so that two processor cores finish it, FC in minutes, convolutions mostly in hours (`--dry-run` tells beforehand how long, the record afterwards, and what is reduced); `paper` is the table above, to the letter. What a run leaves behind is a
+# says which one it shows: `tiny` is what you saw here, and takes under a minute; `cpu` has the paper's data sets and is
+# reduced so that two processor cores finish it, FC in minutes, convolutions in about an hour (with fewer of their images for tickets; `--dry-run` tells beforehand how long, the record what is reduced); `paper` is the table above, to the letter. What a run leaves behind is a
 # {term}`record`: a table like the one we made here, and a note of how, when and on what it was made.
 #
 # ```console

@@ -122,7 +122,7 @@ page.answer(
         if top_network in alike
         else ". "
     )
-    + f"The paper's best masks reach {min(of_paper):.0f} to {max(of_paper):.0f} % on networks of full size.",
+    + f"The paper's best masks reach {min(of_paper):.1f} to {max(of_paper):.1f} % on networks of full size.",
     number=f"That is {TITLES[top_network]} ({page.scale(conv_learned[top_network])}). "
     + "".join(
         f"In the search for a rate on {TITLES[name]} ({page.scale(tried[name])}) a mask got further: "
@@ -308,32 +308,36 @@ def why_stuck():
     ]
     if not found:
         return "Why they do, no record here shows."
-    differences = []
+    differences = {}
     for name, kind, rate, _ in found:
         one = tried[name].plan
-        others = [conv_learned[other] for other, arm in stuck_at if arm.endswith(f"/{kind}")]
-        for word, field in {
-            "network": "network",
-            "width": "width",
-            "images": "train_images",
-            "batch": "batch_size",
-        }.items():
-            if any(other.plan[field] != one[field] for other in others):
-                differences.append(word)
-        if any(rates_of(other)[kind] != rate for other in others):
-            differences.append("rate")
+        for other, arm in stuck_at:
+            if not arm.endswith(f"/{kind}"):
+                continue
+            theirs = conv_learned[other].plan
+            words = {
+                "network": "network", "width": "width", "images": "train_images", "batch": "batch_size",
+            }  # fmt: skip
+            apart = [word for word, field in words.items() if theirs[field] != one[field]]
+            own_rate = rates_of(conv_learned[other])[kind]
+            if own_rate != rate:
+                apart.append(f"rate ({own_rate:g}")
+                grid = searched[name].loc[kind]
+                apart[-1] += (
+                    f", at which the search reached {grid[own_rate]:.1f} %)"
+                    if own_rate in grid.index
+                    else ")"
+                )
+            differences[f"{kind} on {TITLES[other]} in {page.listed(apart)}"] = None
     told = "; ".join(
         f"{kind} on {TITLES[name]} {share:.1f} % of the validation images after "
         f"{tried[name].plan['epochs']} epochs, at rate {rate:g}"
         for name, kind, rate, share in found
     )
-    apart = (
-        f"The records that end near chance differ from it in {page.listed(dict.fromkeys(differences))}, and what each "
-        "of these has to do with it is not told apart."
-        if differences
-        else ""
+    return (
+        f"It is not the method alone: in the search above masks over w_i of such kinds learn ({told}). From these "
+        f"the ones that end near chance differ: {'; '.join(differences)}. Which of these differences matters is not told apart."
     )
-    return f"It is not the method alone: in the search above masks over w_i of such kinds learn ({told}). {apart}"
 
 
 best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
@@ -543,7 +547,7 @@ page.table(
 #
 # A mask over $w_i$ is a lottery ticket: the weights that it keeps, at their initial values. What is such a ticket worth
 # when it is trained after all? And as scores rank weights, they can cut a ticket of any size: keep those
-# with the largest $m$. So a learned score is one more criterion, the only one that never saw a trained weight.
+# with the largest $m$. So a learned score is one more criterion, and one that never saw a trained weight.
 #
 # The next cell learns masks over $w_i$ with three seeds, and sets their tickets against two of the same size in
 # every layer: large final weights, pruned in one shot, and random ones.
@@ -565,6 +569,9 @@ for epoch in range(settings.epochs):
 initial = networks.initial_weights(small, seeds)
 full = [torch.ones_like(weight, dtype=torch.bool) for weight in initial]
 dense = training.train(small, digits, initial, full, seeds, short)
+images = digits.train.labels.shape[-1]
+mask_steps = settings.epochs * (images // settings.batch_size)
+dense_steps = short.epochs * (images // short.batch_size)
 
 
 def uniform(layer):
@@ -602,6 +609,12 @@ for number, fraction in enumerate(fractions, 1):
             )
 
 # %% tags=["remove-input"]
+page.glue(
+    sm_mask_steps=mask_steps,
+    sm_mask_seen=mask_steps * settings.batch_size,
+    sm_dense_steps=dense_steps,
+    sm_dense_seen=dense_steps * short.batch_size,
+)
 tickets = pd.DataFrame(rows)
 dense_rows = [
     {
@@ -660,9 +673,10 @@ print(
 )
 
 # %% [markdown]
-# On digits, then, a learned ticket stays close to `large_final`'s, though no trained weight had a say in it, and it starts where others have yet to
-# arrive: with half or a third of the weights it classifies before the first step of training. It
-# is no cheaper way to a ticket, for learning the mask takes as many steps as training the network.
+# On digits, then, a learned ticket stays close to `large_final`'s in the mean of three seeds (its interval in {numref}`fig-supermasks-tickets` says how far that goes where few weights are
+# left), though no trained weight had a say in it. And like a ticket of large final weights it classifies before the first step of training. It
+# is hardly a cheaper way to a ticket: learning the mask took {glue:text}`sm_mask_steps:,` steps on {glue:text}`sm_mask_seen:,` images here, training the dense network
+# {glue:text}`sm_dense_steps:,` on {glue:text}`sm_dense_seen:,`.
 #
 # The masks that were learned on MNIST are saved beside the record, packed eight weights a byte. To train the tickets that *they*
 # define, read them as {doc}`learned` does, with `records.read_arrays` and `records.unpack_mask`, and pass them to `training.train`.

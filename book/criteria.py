@@ -37,21 +37,13 @@ paper = experiments.plan("criteria", network, "paper")
 weights = records.read_arrays(record.name)
 initial, final = weights[f"weights/{layer}"]
 source = record.provenance()
-DATA = {
-    "mnist": "MNIST",
-    "digits": "the 8 × 8 digits",
-    "cifar10": "CIFAR-10",
-    "fashion_mnist": "Fashion-MNIST",
-}
-
-
 steps = round(math.log(plan["keep_dense"]) / math.log(paper.keep_dense))
 rates = (
     f"{100 * plan['keep_dense']:.0f} % of a dense layer's weights and {100 * plan['keep_output']:.0f} % of the output layer's, "
     + ("as in the paper" if steps == 1 else f"{steps} of the paper's {paper.rounds} rounds at once")
 )
 page.glue(
-    criteria_data=DATA[plan["dataset"]],
+    criteria_data=catalogue.DATASETS[plan["dataset"]].title,
     criteria_seeds=plan["seeds"],
     criteria_rounds=plan["rounds"],
     criteria_epochs=plan["epochs"],
@@ -106,7 +98,7 @@ best, last = (
 page.answer(
     question="Does it matter which weights are kept, and is “large at the end” the one good reason to keep one?",
     answer=(
-        "It matters, and it is not the one good reason: "
+        "It matters, and “large at the end” is not the only score that works: "
         if len(better) > 1 and worse
         else "It matters: "
         if better or worse
@@ -162,8 +154,8 @@ order = (
 page.show(
     figures.criterion_regions(initial, final, keep_fraction, order),
     name="fig-criteria-regions",
-    alt="Nine scatter plots of final against initial weights, one for each criterion; the cloud "
-    "stretches along the rising diagonal. Shaded regions show what is kept: horizontal bands for "
+    alt="Nine scatter plots of final against initial weights, one for each criterion; the cloud is "
+    f"{np.std(final) / np.std(initial):.1f} times as high as wide. Shaded regions show what is kept: horizontal bands for "
     "final values, vertical ones for initial values, corners or a central box for both, two wedges "
     "for magnitude_increase, two diagonal half planes for movement, and no region for random.",
     caption=f"The nine criteria, each keeping {100 * keep_fraction:.0f} % of the same layer (`{layer}`). Dots are weights that were really trained, kept ones in colour; the lines "
@@ -183,6 +175,8 @@ def kept(name):
     ).numpy()
 
 
+correlation = float(np.corrcoef(initial, final)[0, 1])
+in_common = figures.overlap(initial, final, keep_fraction, ("large_final", "large_init"))
 first = weights.get("weights/dense1", weights[f"weights/{layer}"])
 page.glue(
     criteria_flipped_all=100 * flipped.mean(),
@@ -191,7 +185,11 @@ page.glue(
     criteria_flipped_movement=100 * flipped[kept("movement")].mean(),
     criteria_flipped_increase=100 * flipped[kept("magnitude_increase")].mean(),
     criteria_flipped_large_final=100 * flipped[kept("large_final")].mean(),
-    criteria_correlation=float(np.corrcoef(initial, final)[0, 1]),
+    criteria_correlation=correlation,
+    criteria_spread=float(np.std(final) / np.std(initial)),
+    criteria_begin_end=f"What began large need not end large: the weights that `large_final` keeps are to "
+    f"{100 * in_common.iloc[0, 1]:.0f} % those that `large_init` keeps".replace("`", "")
+    + f", where chance would give {100 * keep_fraction:.0f} %.",
     criteria_unmoved=100 * float((first[0] == first[1]).mean()),
     criteria_layer=f"{layer}",
     criteria_keep=100 * keep_fraction,
@@ -200,8 +198,8 @@ page.glue(
 # %% [markdown]
 # Three things are to be seen in {numref}`fig-criteria-regions`.
 #
-# *Where a weight ends depends on where it began.* The cloud lies along the diagonal (correlation of $w_i$ and $w_f$: {glue:text}`criteria_correlation:.2f`);
-# how many weights `large_final` and `large_init` share for it, {numref}`fig-criteria-overlap` counts. In the
+# *How much does the end owe to the beginning?* $w_i$ and $w_f$ have a correlation of {glue:text}`criteria_correlation:.2f`, and the final values spread
+# {glue:text}`criteria_spread:.1f` times as wide as the initial ones. {glue:text}`criteria_begin_end` In the
 # first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
@@ -215,7 +213,7 @@ page.glue(
 # Move the share that is kept, choose two criteria, and see where they agree:
 
 # %% tags=["remove-input"]
-page.plane(criterion="magnitude_increase", other="movement", layer=layer)
+page.plane(record, criterion="magnitude_increase", other="movement", layer=layer)
 
 # %% [markdown]
 # *Criteria may be alike or not.* {numref}`fig-criteria-overlap` counts how many weights they have in common.
@@ -274,7 +272,7 @@ page.show(
     "the top of the scale and all of it. With 20 % of the weights left, from best to worst: "
     f"{ranking(0.2)}. With 4 % left: {ranking(0.04)}.",
     caption="Test accuracy of the nine criteria's tickets against the share of weights left: mean over seeds and its 95 % interval. Opposite criteria share a colour, the dashed one "
-    "being that which keeps small weights. The dotted line is the dense network, with its interval.",
+    "being that which keeps small weights. The level dotted line is the dense network, with its interval; the other dotted one is random.",
     source=source,
 )
 
@@ -287,13 +285,13 @@ random = "random/rewind/zero"
 limits = claims.THRESHOLDS
 more = [name for name in better if name not in claims.WORKING]
 page.glue(
-    criteria_closest=f"The closest of those that are better is {better[-1]}: {closest}."
+    criteria_closest=f"The one of them closest to random is {better[-1]}: {closest}."
     if better
     else "",
-    criteria_more=f"The paper counts four of these; here there {'is' if len(more) == 1 else 'are'} "
+    criteria_more=f"Of those that are better the paper counts four; here there {'is' if len(more) == 1 else 'are'} "
     f"{len(more)} more: {page.listed(more)}."
     if more
-    else "None of these is beyond the paper's four.",
+    else "Of those that are better none is beyond the paper's four.",
     criteria_sides="; ".join(
         f"{word} {page.listed(names)}"
         for word, names in (
@@ -442,8 +440,9 @@ page.by_length("criteria", [result.claim for result in results], network)
 # %% tags=["remove-input"]
 gap = 100 * (table["test_accuracy"] - table["final_test_accuracy"]).abs()
 tickets = table["arm"].str.startswith(tuple(f"{name}/" for name in claims.WORKING))
+
 looked = claims.Evidence(evidence, network)
-iterations = looked.grid("criteria", "large_final/rewind/zero", "early_iteration") / 100
+iterations = looked.grid("criteria", "large_final/rewind/zero", "early_iteration")
 moderate = looked.window("criteria", "large_final/rewind/zero", "moderate_pruning")
 sooner = claims.interval(iterations[moderate].mean(axis=1) - iterations[0])
 images = plan["train_images"] or catalogue.DATASETS[plan["dataset"]].train
@@ -476,7 +475,8 @@ page.glue(
         "$w_f$", "w_f"
     ).replace("$w_i$", "w_i")
     if plan["epochs"] < paper.epochs
-    else "They are at the paper's own scale.",
+    else f"Trainings are as long as the paper's, {plan['epochs']} epochs."
+    + page.fewer_seeds(record),
     criteria_stop_gap=float(gap[tickets & (table["round"] > 0)].mean()),
 )
 
@@ -484,7 +484,7 @@ page.glue(
 # ### What these records cannot say
 #
 # {glue:text}`criteria_scale` The validation images, which decide where a training would have stopped, were looked at {glue:text}`criteria_validated`. Accuracy at early stopping and after the last iteration differ here by
-# {glue:text}`criteria_stop_gap:.2f` points on average (tickets of the four criteria that work); when training goes on for longer they can part. And a
+# {glue:text}`criteria_stop_gap:.2f` points on average (tickets of the four criteria that work). And a
 # mean over densities hides where arms cross: the figures show it, the verdicts do not.
 
 # %% [markdown]
@@ -519,26 +519,18 @@ page.show(
 # is {glue:text}`criteria_agreement` (1: the same order, 0: unrelated; nine criteria are few for such a number).
 
 # %% tags=["remove-input"]
-TITLES = {"conv2": "Conv2", "conv4": "Conv4", "conv6": "Conv6"}
+TITLES = figures.NETWORK_NAMES
 found = {}
-for name in TITLES:
-    if (largest := records.largest("criteria", name)) is not None:
+for name, facts in catalogue.NETWORKS.items():
+    if facts.channels and (largest := records.largest("criteria", name)) is not None:
         found[name] = records.read(largest)
-
-
-def scale_of(record):
-    """What of the network and its data was used."""
-    plan = record.plan
-    images = f", {plan['train_images']:,} training images" if plan["train_images"] else ""
-    return f"{TITLES[plan['network']]} on {plan['dataset']}, width {plan['width']:g}{images}"
-
 
 if found:
     orders = "; ".join(
         f"{TITLES[name]}: {', '.join(figures.ranked(one.table))}" for name, one in found.items()
     )
     page.show(
-        figures.accuracy_panels({scale_of(one): one.table for one in found.values()}),
+        figures.accuracy_panels({one.scale(): one.table for one in found.values()}),
         name="fig-criteria-conv",
         alt="Test accuracy against the share of weights left for nine criteria, a panel for each "
         f"convolutional network. At the sparsest round, from best to worst: {orders}.",
@@ -551,9 +543,12 @@ else:
     )
 
 # %% tags=["remove-input"]
-rows = []
+rows, best_leads = [], []
 for name, one in found.items():
     theirs = claims.beside(one.table, name, claims.GUNDA)
+    if len(theirs):
+        ahead = (theirs["theirs"] - theirs["theirs"].iloc[0]).max()
+        best_leads.append(f"{ahead:.2f} points on {TITLES[name]}")
     for row in theirs.rename(columns={"our density": "own"}).itertuples():
         left = "dense" if row.density == 100 else f"{figures.percent(row.density / 100)} left"
         rows.append(
@@ -564,6 +559,7 @@ for name, one in found.items():
                 "ours, left": "" if math.isnan(row.own) else figures.percent(row.own / 100),
             }
         )
+page.glue(criteria_theirs_lead=page.listed(best_leads))
 if rows:
     page.table(
         pd.DataFrame(rows).set_index("").rename_axis(None),
@@ -572,7 +568,7 @@ if rows:
     )
 
 # %% [markdown]
-# In that reproduction {cite:p}`gunda2026repro` tickets on Conv2 are ahead of the dense network by a quarter of a point at most.
+# In that reproduction {cite:p}`gunda2026repro` tickets lead the dense network by {glue:text}`criteria_theirs_lead` at most.
 #
 # ## Your turn
 #
@@ -662,7 +658,7 @@ same = all(
 print("the same masks" if same else "other masks")
 
 # %% [markdown]
-# **2.** What do all criteria throw away? Count the weights of the first layer that neither `large_final` nor `movement` keeps.
+# **2.** What do two criteria both throw away? Count the weights of the first layer that neither `large_final` nor `movement` keeps.
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}
 count = pruning.kept_count(before[0][0].numel(), share)

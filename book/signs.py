@@ -120,7 +120,8 @@ history = History(layer, [0], 1, initial[0], trained.weights[0], full[0])  # see
 mask = pruning.next_mask(criteria.CRITERIA["large_final"], history, 0.5)
 history, w_i = dataclasses.replace(history, mask=mask), history.initial
 starts = {
-    name: action.values(history)[mask].numpy() for name, action in actions.MASK1_ACTIONS.items()
+    name: actions.MASK1_ACTIONS[name].values(history)[mask].numpy()
+    for name in catalogue.PAPER_MASK1_ACTIONS
 }
 
 # %% tags=["remove-input"]
@@ -247,10 +248,12 @@ def sparse_end(record):
     rounds = own[(own["arm"] == REWIND) & (own["density"] >= claims.THRESHOLDS.any_pruning[0])]
     number = rounds["round"].max()
     left = figures.percent(rounds[rounds["round"] == number]["density"].mean())
-    against = {arm: compared(arm, number=number, table=own) for arm in KEPT}
-    worst = min(against, key=lambda arm: against[arm]["mean"])
-    name = figures.labels(KEPT)[worst]
-    return f"with {left} left, {name} lies {page.apart(*against[worst], 'rewinding')}"
+    names = figures.labels(KEPT)
+    against = page.listed(
+        f"{names[arm]} lies {page.apart(*compared(arm, number=number, table=own), 'rewinding')}"
+        for arm in KEPT
+    )
+    return f"with {left} left, {against}"
 
 
 leads = pd.DataFrame(
@@ -287,7 +290,7 @@ page.glue(
 # from the right distribution and no signs. At the same density, `signed_constant`
 # lies {glue:text}`signs_sign_or_value` (in brackets, here and below, the 95 % interval).
 #
-# The paper says that arms with kept signs *come close* to rewinding, and close is what they are, not equal. At the sparse end,
+# The paper says that arms with kept signs *come close* to rewinding. How close is seen at the sparse end:
 # {glue:text}`signs_sparse_end`.{glue:text}`signs_sparse_conv2`
 #
 # ## Does training mend a wrong sign?
@@ -380,7 +383,7 @@ page.glue(
 # %% tags=["remove-input"]
 paper = experiments.plan("signs", preset="paper")
 looked = claims.Evidence({("signs", "fc"): record}, "fc")
-iterations = looked.grid("signs", REWIND, "early_iteration") / 100
+iterations = looked.grid("signs", REWIND, "early_iteration")
 moderate = looked.window("signs", REWIND, "moderate_pruning")
 sooner = claims.interval(iterations[moderate].mean(axis=1) - iterations[0])
 page.glue(
@@ -392,7 +395,7 @@ page.glue(
     f"(difference {claims.bracketed(*sooner, 0)}). The comparisons of "
     "mask-1 actions with one another are between tickets of one size."
     if record.plan["epochs"] < paper.epochs
-    else "Trainings are as long as the paper's.",
+    else "Trainings are as long as the paper's." + page.fewer_seeds(record),
 )
 page.verdicts(
     results,
@@ -406,9 +409,9 @@ page.verdicts(
 # is *not reproduced*, and *undecided* otherwise. The second table reads the records in other ways, one choice changed at a time; "the same in 3 of 3 other readings" says that no such change turns the verdict. In words:
 #
 # - *Tickets with kept signs come close to rewinding, and pass the dense network* (signs-1):
-#   **{glue:text}`verdict_signs_1`** by these records ({glue:text}`holds_signs_1`). What decides it is “{glue:text}`weakest_signs_1`”.
+#   **{glue:text}`verdict_signs_1`** by these records ({glue:text}`holds_signs_1`). The weakest comparison is “{glue:text}`weakest_signs_1`”.
 # - *Tickets with random signs fall behind rewinding, by more the more is pruned* (signs-2):
-#   **{glue:text}`verdict_signs_2`** ({glue:text}`holds_signs_2`). What decides it is “{glue:text}`weakest_signs_2`”.
+#   **{glue:text}`verdict_signs_2`** ({glue:text}`holds_signs_2`). The weakest, each in its own unit, is “{glue:text}`weakest_signs_2`”.
 # - *The sign matters more than the value: signed constants beat new draws* (signs-3):
 #   **{glue:text}`verdict_signs_3`** ({glue:text}`holds_signs_3`).
 #
@@ -433,16 +436,10 @@ if others:
         source=" ".join(other.provenance() for other in others),
     )
 
-    def titled(other):
-        """Network, data and scale of a record."""
-        plan = other.plan
-        data = catalogue.DATASETS[plan["dataset"]].title
-        return f"{figures.NETWORK_NAMES[plan['network']]} on {data}, {page.scale(other)}"
-
     judged = {}
     for other in others:
         there = {("signs", other.plan["network"]): other}
-        judged[titled(other)] = [
+        judged[page.titled(other)] = [
             claims.judge(name, there, other.plan["network"])
             for name in ("signs-1", "signs-2", "signs-3")
         ]
@@ -457,7 +454,13 @@ if others:
         "Undecided: too few rounds or seeds, or an interval that spans the threshold.",
     )
     refuted = [
-        f"on {figures.NETWORK_NAMES[result.network]} by “{result.weakest.name}”, {claims.in_brackets(result.weakest)} points"
+        f"on {figures.NETWORK_NAMES[result.network]} because of "
+        + page.listed(
+            f"“{part.name}”, {claims.in_brackets(part)} points"
+            for part in result.parts
+            if part.verdict == claims.NOT_REPRODUCED
+        )
+        + f" ({sum(part.verdict == claims.REPRODUCED for part in result.parts)} of its {len(result.parts)} comparisons are reproduced)"
         for result, *_ in judged.values()
         if result.verdict == claims.NOT_REPRODUCED
     ]
@@ -475,10 +478,10 @@ if others:
                     f"{figures.NETWORK_NAMES[other.plan['network']]}, the worst at {100 * low['test_accuracy'].min():.1f} %"
                 )
     page.glue(
-        signs_refuted=f"Signs-1 is not reproduced {'; '.join(refuted)}: there, tickets with kept signs do not both come close to rewinding and pass the dense network. "
+        signs_refuted=f"Signs-1 asks of every way to keep signs that it come close to rewinding and pass the dense network. It is not reproduced {'; '.join(refuted)}. "
         if refuted
         else "",
-        signs_failed=f"Some trainings do not learn though {100 * MUCH:.0f} % of the weights or more are left (they end at {least:g} % or less, where chance is 10 %): "
+        signs_failed=f"Some trainings do not learn though {100 * MUCH:.0f} % of the weights or more are left ({least:g} % or less at early stopping, where chance is 10 %): "
         f"{'; '.join(failed)}. What compares such an arm with others scatters accordingly."
         if failed
         else "",
@@ -534,9 +537,9 @@ if rows:
 
 # %% tags=["nbval-ignore-output"]
 # Other kinds of processors round differently: a last digit may differ.
-from dltlib import actions, experiments, figures, page, runs
+from dltlib import catalogue, experiments, figures, page, runs
 
-arms = [f"large_final/{action}/zero" for action in actions.MASK1_ACTIONS]
+arms = [f"large_final/{action}/zero" for action in catalogue.PAPER_MASK1_ACTIONS]
 plan = experiments.plan(
     "signs",
     network="fc",
@@ -570,7 +573,7 @@ print(
 # %% [markdown]
 # ### Exercise
 #
-# If the sign is what a ticket needs, a ticket with *all* its signs turned should do as badly as one with random signs. Or does a network not care, as long as
+# If the sign is what a ticket needs, a ticket with *all* its signs turned should do worse than as it was drawn. Or does a network not care, as long as
 # all turn together?
 
 # %% tags=["hide-cell"] mystnb={"code_prompt_show": "Show the solution", "code_prompt_hide": "Hide the solution"}

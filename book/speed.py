@@ -41,15 +41,28 @@ peaks = bench.peaks(record)
 again = "There is no earlier run to compare with."
 if facts["before"]:
     before, now = facts["before"]["ratios"], bench.all_ratios(record)
-    changes = {name: abs(now[name] / before[name] - 1) for name in now if name in before}
-    most = max(changes, key=changes.get)
+    changes = {name: 100 * (now[name] / before[name] - 1) for name in now if name in before}
+    groups = {
+        "on FC": "fc,",
+        "on convolutions at a quarter of the width": "width 0.25,",
+        "at full width": "width 1,",
+    }
+    told = []
+    for words, part in groups.items():
+        own = [change for name, change in changes.items() if part in name]
+        if own:
+            told.append(f"{words} by {min(own):+.0f} to {max(own):+.0f} %".replace("-", "−"))
     then = facts["before"]["peaks"]
     again = (
         f"An earlier run of the whole benchmark ({facts['before']['finished'][:10]}), on a machine of the same name, measured {len(changes)} of "
-        f"the ratios of this chapter, too. Half of them have changed by less than {100 * pd.Series(changes).median():.0f} %, none by more than "
-        f"{100 * changes[most]:.0f} % ({most.replace('conv', 'Conv').replace('fc', 'FC')}, then {before[most]:.2f}). Matrix products ran at {then['operations'] / 1e9:.0f} "
+        f"the ratios of this chapter, too. They have changed since, {page.listed(told)}. Matrix products ran at {then['operations'] / 1e9:.0f} "
         f"billion operations a second then and {peaks['operations'] / 1e9:.0f} now, memory at {then['bytes'] / 1e9:.0f} GB a second and {peaks['bytes'] / 1e9:.0f}. "
-        "A ratio belongs to a machine."
+        "Where the code is the same, a ratio belongs to a machine, and to its hour"
+        + (
+            "; at full width convolutions have got the way back by errors in between (see below)."
+            if "commit" not in facts["before"]  # which later runs keep
+            else f"; the earlier run is of commit {facts['before']['commit'][:10]}."
+        )
     )
 
 
@@ -198,7 +211,7 @@ page.show(
     name="fig-speed-growth",
     alt="Two panels of milliseconds per replica and iteration on log axes. Above, by replicas at once: "
     "lines fall from one replica to two and then stay level. Below, by width of the hidden layers: all "
-    "lines rise, the dense ones most.",
+    "lines rise.",
     caption="How cost grows. *Above*: with the number of replicas trained at once, nine arms to a seed. *Below*: "
     "with the width of the hidden layers, relative to FC's 300 and 100 units.",
     source=record.provenance(),
@@ -259,6 +272,9 @@ page.table(
 #   right needs half of the new inputs that it would need if the four lay side by side.
 # - **Gradients share their errors.** Four weights of an output channel are correlated with its errors at a time; in a whole layer, two weights of three
 #   channels each. Every weight has a whole vector of partial sums, and these are added up once for a band of image rows and not at every position.
+# - **Back through a pooled layer, the errors are the list.** Pooling sends an error to one position in four, and ReLU stops some of those, so that of a pooled layer's
+#   errors about one in six is not zero. In wide layers, as long as more of the weights are there than of the errors, the two change places: each error that is there multiplies a row of 64
+#   channels, of the weights (which gives the errors below) or of the input (which gives the gradients). That costs the same at any density.
 # - **Rows in an order.** Four image rows, block of input channels, position, output channel, weight: the innermost loops find all they need in
 #   the caches next to the core.
 #
@@ -325,8 +341,8 @@ page.glue(
 # quarter of the width. The plain loop takes {glue:text}`conv_plain_dense:.0f` ms for the dense network and between {glue:text}`conv_plain_low:.0f` and
 # {glue:text}`conv_plain_high:.0f` ms in later rounds: about as much, whatever is left.
 #
-# Where does the rest go? Dense and at full width the plain loop already runs at {glue:text}`conv_plain_peak:.0f` % of the machine's matrix peak, the library at
-# {glue:text}`conv_peak:.0f` %; no way of arranging the same arithmetic is faster than the peak. What is left to the peak are mostly loads: a layer of
+# Where does the rest go? Dense and at full width the plain loop runs at {glue:text}`conv_plain_peak:.0f` % of the machine's matrix peak. No way of arranging the same arithmetic is faster than
+# the peak; the library gets to {glue:text}`conv_peak:.0f` %, counted by the arithmetic of the weights, because it leaves out that of errors which are zero. What else it waits for are mostly loads: a layer of
 # 16,384 × 256 dense weights comes by from memory for each batch, and once weights are missing there is a load for every multiply-add. At the sparse end the library's share is {glue:text}`conv_peak_end:.0f` %, because lists
 # become so short that beginning and ending a row costs as much as the weights in it, and what does not depend on weights (pooling,
 # moving images and activity) is a part of the whole. Dense layers stay in the kernel, too: given to stock convolutions, they would take the

@@ -5,6 +5,7 @@
 #     - training_time-fc-*
 #     - supermasks-fc-*
 #     - learned_supermasks-fc-*
+#     - criteria-fc-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
@@ -32,7 +33,7 @@ from dltlib import catalogue, claims, figures, page, records
 record = records.read(records.largest("supermasks", "fc", preset))
 learned = records.read(records.largest("learned_supermasks", "fc", preset))
 table = record.table
-DATA = {"mnist": "MNIST", "digits": "the 8 × 8 digits"}[record.plan["dataset"]]
+DATA = catalogue.DATASETS[record.plan["dataset"]].title
 SAME_SIGN = "large_final_same_sign"
 SOURCES = [
     "large_final",
@@ -75,6 +76,17 @@ page.answer(
 # %% tags=["remove-input", "margin"]
 page.basis(record)
 
+# %% tags=["remove-cell"]
+nine = records.read(records.largest("criteria", "fc", preset))
+explanation = claims.judge("zeros-4", {("criteria", "fc"): nine}, "fc")
+page.glue(
+    sm_zeros_4={
+        claims.REPRODUCED: "That claim, zeros-4, is reproduced on FC.",
+        claims.NOT_REPRODUCED: "That claim, zeros-4, is not reproduced on FC; masks may classify all the same, for another reason.",
+        claims.UNDECIDED: "That claim, zeros-4, is undecided on FC.",
+    }[explanation.verdict]
+)
+
 # %% [markdown]
 # So far a mask decided which weights a network may train. Here nothing is trained *but* the choice of the mask. Take
 # a network with its weights as they were drawn: it names the right digit one time in ten, by
@@ -82,8 +94,8 @@ page.basis(record)
 # paper {cite:p}`zhou2019deconstructing` calls a mask that makes such a network classify a {term}`supermask`.
 #
 # The paper's reason to expect one is the claim that the last chapter ({doc}`zeros`) looks at, that the
-# criteria which work set to zero mostly weights that training was moving towards zero anyway. As far as that holds, masking is a part of
-# training, and should have an effect by itself.
+# criteria which work set to zero mostly weights that training was moving towards zero anyway: then masking would be a part of
+# training, and should have an effect by itself. {glue:text}`sm_zeros_4`
 #
 # There are two ways to come by such a mask, and two kinds of weights to lay it over.
 #
@@ -144,9 +156,27 @@ frame = pd.DataFrame(columns).reindex(means["initial"].sort_values(ascending=Fal
 rank = {values: list(means[values].sort_values(ascending=False).index) for values in means}
 working = [source for source in SOURCES if max(means[v][source] for v in means) > 0.2]
 blind = [source for source in SOURCES if source not in working]
-better_constants = [
-    source for source in working if means["constant"][source] > means["initial"][source]
-]
+by_seed = {
+    values: 100 * own["test_accuracy"].unstack("source")
+    for values, own in (
+        (values, plain[plain["arm"].str.contains(f"/{values}/")].set_index(["seed", "source"]))
+        for values in catalogue.MASK_VALUES
+    )
+}
+over_w_i = {
+    source: claims.interval(by_seed["constant"][source] - by_seed["initial"][source])
+    for source in working
+}
+better_constants = [source for source in working if over_w_i[source].low > 0]
+worse_constants = [source for source in working if over_w_i[source].high < 0]
+
+
+def ahead_of_next(values):
+    """The best criterion's lead over the next best, paired by seed, in words."""
+    first, second = rank[values][:2]
+    lead = claims.interval(by_seed[values][first] - by_seed[values][second])
+    clear = "" if lead.low > 0 else ", a tie within the interval"
+    return f"{NICE[values]} by {claims.bracketed(*lead)} points over {second}{clear}"
 
 
 def gain_by_sign(name):
@@ -164,7 +194,7 @@ page.glue(
     sm_large_initial=100 * means["initial"]["large_final"],
     sm_large_constant=100 * means["constant"]["large_final"],
     sm_random=100 * max(means[values]["random"] for values in means),
-    sm_best=f"Of the {len(working)} that reach 20 %, it is the best over either kind of weights."
+    sm_best=f"Of the {len(working)} that reach 20 %, it has the highest mean over either kind of weights: {page.listed(map(ahead_of_next, NICE))}."
     if all(own[0] == SAME_SIGN for own in rank.values())
     else "Here the best of those that reach 20 % are "
     + " and ".join(
@@ -173,7 +203,8 @@ page.glue(
     )
     + ".",
     sm_blind=", ".join(blind) if blind else "none",
-    sm_better_constants=", ".join(better_constants) or "none",
+    sm_better_constants=page.listed(better_constants),
+    sm_worse_constants=page.listed(worse_constants),
     sm_gain_large=gain_by_sign("large_final"),
     sm_gain_increase=gain_by_sign("magnitude_increase"),
 )
@@ -200,8 +231,8 @@ page.table(
 # {glue:text}`sm_gain_increase` (`magnitude_increase`).
 #
 # The paper names `large_final_same_sign` as the best criterion. {glue:text}`sm_best`
-# These reach more over signed constants than
-# over $w_i$: {glue:text}`sm_better_constants`.
+# With the whole interval of the paired difference on one side, more is reached over signed constants than
+# over $w_i$ by {glue:text}`sm_better_constants`, less by {glue:text}`sm_worse_constants`.
 
 # %% [markdown]
 # ### How long to train before looking
@@ -361,9 +392,12 @@ both = table[table["arm"].str.endswith(("/plain", "/rescaled"))].assign(
     base=lambda rows: rows["arm"].str.rsplit("/", n=1).str[0],
 )
 pairs = both.pivot(index=["base", "seed", "round"], columns="scaling", values="test_accuracy")
+changed = pairs["plain"] != pairs["rescaled"]
+over_constants = int(changed[changed.index.get_level_values("base").str.contains("constant")].sum())
 page.glue(
     sm_pairs=len(pairs),
-    sm_rescaling_changes=int((pairs["plain"] != pairs["rescaled"]).sum()),
+    sm_rescaling_changes=int(changed.sum()),
+    sm_rescaling_constants=over_constants,
     sm_rescaling_most=100 * (pairs["plain"] - pairs["rescaled"]).abs().max(),
 )
 
@@ -373,7 +407,7 @@ page.glue(
 # $c$; the ReLU lets the factor pass, and so does every layer above. In the end all ten logits are multiplied by the same number, and the largest
 # stays the largest. Rescaling makes an answer more confident, never another one. In the records, of {glue:text}`sm_pairs:,`
 # pairs of masks with and without it, {glue:text}`sm_rescaling_changes:,` differ in accuracy
-# (rounding can turn a tie), the most by {glue:text}`sm_rescaling_most:.2f` points. If rescaling helps learned masks, it must help the *learning*.
+# ({glue:text}`sm_rescaling_constants:,` of these over signed constants, where sums are often tied and rounding can turn a tie), the most by {glue:text}`sm_rescaling_most:.2f` points. If rescaling helps learned masks, it must help the *learning*.
 #
 # ## What the paper found, and what these records say
 

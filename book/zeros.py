@@ -26,7 +26,7 @@ at_density = 0.05  # the share of weights left at which the text compares arms
 # %% tags=["remove-cell"]
 import pandas as pd
 
-from dltlib import catalogue, claims, experiments, figures, page, records
+from dltlib import claims, experiments, figures, page, records
 
 ZERO = "large_final/rewind/zero"
 FROZEN, VARIANT_1, VARIANT_2, TO_ZERO = (
@@ -43,6 +43,7 @@ table = record.table
 evidence = {("zeros", "fc"): record, ("criteria", "fc"): criteria_record}
 results = [claims.judge(name, evidence, "fc") for name in claims.CLAIMS if name.startswith("zeros")]
 
+looked_at = claims.Evidence(evidence, "fc")
 at = figures.nearest_round(table, at_density, ZERO)
 means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
 rows = table[table["arm"] == ZERO]
@@ -59,11 +60,17 @@ def ranged(rounds):
     return ", ".join(words)
 
 
-def told(lead, reference=ZERO):
-    """Where an action is ahead of another, and where behind, with the whole interval."""
+def clear_rounds(lead, reference=ZERO):
+    """An action's lead over another by round; the rounds with the whole interval below zero, and
+    those with it above."""
     known = figures.curves(figures.lead(table, reference), [lead], "lead")
     known = known[known["round"] > 0]
-    behind, ahead = known[known["high"] < 0], known[known["low"] > 0]
+    return known, known[known["high"] < 0], known[known["low"] > 0]
+
+
+def told(lead, reference=ZERO):
+    """Where an action is ahead of another, and where behind, with the whole interval."""
+    known, behind, ahead = clear_rounds(lead, reference)
     words = [
         f"clearly {word} at {ranged(part)} left ({len(part)} of {len(known)} rounds)"
         for word, part in (("behind", behind), ("ahead", ahead))
@@ -146,7 +153,7 @@ import dataclasses
 
 import torch
 
-from dltlib import actions, criteria, datasets, figures, networks, pruning, training
+from dltlib import actions, catalogue, criteria, datasets, figures, networks, pruning, training
 from dltlib.history import History
 
 digits = datasets.load("digits")
@@ -160,7 +167,8 @@ layer = network.layers[0]
 history = History(layer, [0], 1, initial[0], trained.weights[0], full[0])  # seed 0, round 1
 large = pruning.next_mask(criteria.CRITERIA["large_final"], history, 0.5)
 fates = {}
-for name, action in actions.MASK0_ACTIONS.items():
+for name in catalogue.PAPER_MASK0_ACTIONS:
+    action = actions.MASK0_ACTIONS[name]
     mask = action.kept(history) if action.kept else large
     start = actions.start_values(dataclasses.replace(history, mask=mask), "rewind", name)
     w_i, w_f, start, mask = (
@@ -229,11 +237,19 @@ def compared(arm, reference=ZERO, number=at):
 final_round = rows["round"].max()
 
 
+known, behind, ahead = clear_rounds(FROZEN)
 first = table[table["round"] == 1].groupby("arm")["pruned_shrunk_share"].mean()
 reached = rows.groupby("round")["density"].mean()
 looked = reached[(reached.index > 0) & reached.between(*claims.THRESHOLDS.any_pruning)].index
 page.glue(
     zeros_crossing=told(FROZEN),
+    zeros_depends={
+        (False, False): "In no round can the two be told apart.",
+        (True, False): "Where they can be told apart, it is.",
+        (False, True): "Nowhere clearly; where they can be told apart, it is not.",
+        (True, True): "It depends on how much is left, and one verdict cannot say that.",
+    }[bool(len(behind)), bool(len(ahead))],
+    zeros_by_chance=f"{len(known) * (1 - claims.THRESHOLDS.confidence):.0f}",
     zeros_window=window,
     zeros_mean=claims.in_brackets(results[0].weakest),
     zeros_apart=(means[FROZEN][looked] - means[ZERO][looked]).abs().max(),
@@ -272,20 +288,21 @@ page.show(
 # $w_i$. Against `zero`, with the whole interval on one side, `variant_1` lies {glue:text}`zeros_variant_1_told`, and `variant_2`, which also starts the shrinking ones among the
 # kept weights from zero, {glue:text}`zeros_variant_2_told`. Against the first variant the second lies {glue:text}`zeros_variants`.
 #
-# So is zeroing better than freezing? It depends on how much is left, and one verdict cannot say that. Against `zero`,
-# `freeze_init` lies {glue:text}`zeros_crossing`. The claim is judged by the mean over {glue:text}`zeros_window`, as was registered: zeroing less freezing, {glue:text}`zeros_mean` points.
-# Where the curves cross, that mean depends on where the window ends, and the table of readings below says what becomes of the verdict when it ends elsewhere.
+# So is zeroing better than freezing? {glue:text}`zeros_depends` Against `zero`,
+# `freeze_init` lies {glue:text}`zeros_crossing`. (Each round has an interval of its own: by chance alone about {glue:text}`zeros_by_chance` of so many
+# would stand out.) The claim is judged by the mean over {glue:text}`zeros_window`, as was registered: zeroing less freezing, {glue:text}`zeros_mean` points.
+# The table of readings below says what becomes of the verdict when that window ends elsewhere.
 #
 # Right at the end of the curves, with {glue:text}`zeros_end:.1f` % in training, `freeze_init` lies {glue:text}`zeros_frozen_end`,
-# and `variant_1` {glue:text}`zeros_variant_1_end` (in brackets the 95 % interval). Down there the arms are no longer networks of one size: what is frozen at $w_i$ still
+# and `variant_1` {glue:text}`zeros_variant_1_end` (in brackets the 95 % interval). Mind that these are not networks of one size: what is frozen at $w_i$ still
 # passes something on, what is zero does not.
 #
 # ### The plane, to play with
 #
-# Which weights move towards zero, and which does a criterion prune? They lie left and right of where the diagonals cross.
+# Which weights move towards zero, and which does a criterion prune? The weights that moved towards zero lie left and right of where the diagonals cross.
 
 # %% tags=["remove-input"]
-page.plane(criterion="large_final", other="movement")
+page.plane(criteria_record, criterion="large_final", other="movement")
 
 # %% [markdown]
 # ## Direction alone
@@ -354,7 +371,9 @@ gaps = shares["gap"].map(lambda gap: gap.mean)
 order = accuracy.set_index("arm")["mean"].sort_values(ascending=False)
 above = [arm for arm in shares.index if shares.loc[arm, "gap"].low > 0]
 mostly = [arm for arm in WORKING if shares.loc[arm, "pruned"].mean > 50]
-best, worst = order.index[0], order.index[-1]
+best, second, worst = order.index[0], order.index[1], order.index[-1]
+ahead_of_second = figures.lead(criteria_table[criteria_table["round"] == at_criteria], second)
+ahead_of_second = claims.interval(ahead_of_second.loc[ahead_of_second["arm"] == best, "lead"])
 
 
 def named(arms):
@@ -384,7 +403,8 @@ page.show(
     source=criteria_record.provenance(),
 )
 page.glue(
-    zeros_best="It is also the most accurate of the nine there."
+    zeros_best="It is also the most accurate of the nine there"
+    + ("." if ahead_of_second.low > 0 else f", not to be told apart from {second.split('/')[0]}.")
     if best == ZERO
     else f"The most accurate of the nine there is {best.split('/')[0]}: "
     f"{shares.loc[best, 'pruned'].mean:.0f} % against {shares.loc[best, 'candidates'].mean:.0f} %.",
@@ -430,9 +450,47 @@ page.show(
     "grey line is one half.",
     source=criteria_record.provenance(),
 )
-mostly_first = [arm for arm in WORKING if by_round.loc[(arm, 1), "mean"] > 0.5]
+
+
+def shrinking_rounds(arm):
+    """The rounds in which more than half of what a criterion prunes was shrinking, in words."""
+    known = by_round.loc[arm].dropna()
+    rounds = known.index[known["mean"] > 0.5].to_series()
+    runs = [part for _, part in rounds.groupby((rounds.diff() != 1).cumsum())]
+    spans = [
+        f"{part.iloc[0]}" if len(part) == 1 else f"{part.iloc[0]} to {part.iloc[-1]}"
+        for part in runs
+    ]
+    return f"round{'s' * (len(rounds) > 1)} {page.listed(spans)}" if spans else "no round"
+
+
+by_window = {
+    window: claims.interval(
+        claims.ticket("zeros", VARIANT_1, window)(looked_at)
+        - claims.ticket("zeros", FROZEN, window)(looked_at)
+    )
+    for window in ("any_pruning", "high_pruning")
+}
+helps = {window: gain.low > 0 for window, gain in by_window.items()}
+spans = {
+    window: "{:g} to {:g} %".format(*(100 * end for end in getattr(claims.THRESHOLDS, window)))
+    for window in by_window
+}
 page.glue(
-    zeros_mostly_first=counted(mostly_first, "the four"),
+    zeros_direction=" and ".join(
+        f"{claims.bracketed(*gain)} points ahead in the mean over densities from {spans[window]}"
+        for window, gain in by_window.items()
+    ),
+    zeros_direction_words="To zero what was going to zero helps, then, whatever is left."
+    if all(helps.values())
+    else "To zero what was going to zero helps, then, where much is pruned; over all densities it is not settled."
+    if helps["high_pruning"]
+    else "Over all densities to zero what was going to zero helps, where much is pruned it is not settled."
+    if helps["any_pruning"]
+    else "That to zero what was going to zero helps, these records do not show.",
+    zeros_mostly_rounds="; ".join(
+        f"{arm.split('/')[0]} in {shrinking_rounds(arm)}" for arm in WORKING
+    ),
     zeros_lf_first=100 * by_round.loc[(ZERO, 1), "mean"],
     zeros_lf_last=100 * by_round.loc[(ZERO, end), "mean"],
     zeros_candidates_first=100 * candidates.loc[(ZERO, 1), "mean"],
@@ -449,15 +507,16 @@ page.glue(
 # shrank before anything else, and runs out of it: {glue:text}`zeros_increase_first:.0f` % of what it prunes in the first
 # round, {glue:text}`zeros_increase_last:.0f` % in the last, when {glue:text}`zeros_increase_candidates_last:.1f` % of its candidates
 # shrink and it has to go on with those that grew least. A ticket's weights, rewound and trained again, grow: there is little left in it that
-# training would move to zero. Of the criteria that work, these prune mostly weights that were
-# shrinking in the first round alone: {glue:text}`zeros_mostly_first`.
+# training would move to zero. More than half of what is pruned was shrinking, of the criteria that work, for
+# {glue:text}`zeros_mostly_rounds`.
 #
 # Some of this is arithmetic. Even if training did nothing but shake the weights at random, one that ends small would
 # more often have come from a larger value than from a smaller one, so any criterion that looks at $|w_f|$ leans this way
 # without knowing where training was going. And weights on pixels that are dark in every image never
-# move: they count as candidates, and as not shrinking. What
-# speaks for the explanation is less the share itself than the experiments above, which
-# change the value of a pruned weight and leave the mask alone.
+# move: they count as candidates, and as not shrinking.
+#
+# So the explanation has to be tried by experiments that change the value of a pruned weight and leave the mask alone. The one that singles out direction sets
+# `variant_1`, which zeroes only what was shrinking, beside `freeze_init`, which zeroes nothing: the first is {glue:text}`zeros_direction`. {glue:text}`zeros_direction_words`
 #
 # ## What the paper found, and what these records say
 
@@ -476,7 +535,7 @@ page.glue(
     f"iterations; {', '.join(shorter)}. How far a weight has got on its way to zero depends on how long it was given: of all that is said by such "
     "records, the shares of shrinking weights and the density that move_to_zero reaches are the most likely to change with longer training."
     if shorter
-    else "Trainings are as long as the paper's.",
+    else "Trainings are as long as the paper's." + page.fewer_seeds(record),
 )
 page.verdicts(
     results,
@@ -501,6 +560,7 @@ page.verdicts(
 
 # %% tags=["remove-input"]
 page.by_length("zeros", ["zeros-1", "zeros-2", "zeros-3"])
+page.by_length("criteria", ["zeros-4"], caption="The same of zeros-4, by the records of criteria.")
 
 # %% [markdown]
 # ## Other networks, other data
@@ -530,8 +590,7 @@ if others:
         there = {("zeros", network): other}
         if (name := records.largest("criteria", network, other.plan["preset"])) is not None:
             there["criteria", network] = records.read(name)
-        data = catalogue.DATASETS[other.plan["dataset"]].title
-        verdicts[f"{TITLES[network]} on {data}, {page.scale(other)}"] = {
+        verdicts[page.titled(other)] = {
             result.claim: claims.and_corrected(claims.judge(result.claim, there, network))
             for result in results
         }
@@ -641,9 +700,9 @@ if moved:
 
 # %% tags=["nbval-ignore-output"]
 # Other kinds of processors round differently: a last digit may differ.
-from dltlib import actions, experiments, figures, page, runs
+from dltlib import catalogue, experiments, figures, page, runs
 
-arms = [f"large_final/rewind/{action}" for action in actions.MASK0_ACTIONS]
+arms = [f"large_final/rewind/{action}" for action in catalogue.PAPER_MASK0_ACTIONS]
 plan = experiments.plan(
     "zeros",
     network="fc",

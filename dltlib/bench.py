@@ -719,15 +719,15 @@ def _processor_times() -> tuple[float, float]:
 
 def _earlier_ratios(target: Path) -> dict[str, Any] | None:
     """Ratios of the run before, if it was made on a machine of this name: do they hold? Its peaks
-    say whether it was the same machine in more than its name."""
+    say whether it was the same machine in more than its name, its commit whether the same code."""
     try:
         earlier = read(target)
     except UserError:
         return None
     if earlier.facts["device"] != processor.describe(torch.device("cpu")):
         return None
-    ratios_then = all_ratios(earlier)
-    return {"finished": earlier.facts["finished"], "peaks": peaks(earlier), "ratios": ratios_then}
+    facts = {name: earlier.facts[name] for name in ("finished", "commit")}
+    return facts | {"peaks": peaks(earlier), "ratios": all_ratios(earlier)}
 
 
 def write(target: Path, facts: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> None:

@@ -367,12 +367,17 @@ def _run(root: Path, name: str, written: Any, parameters: dict[str, Any]) -> Any
 
 @contextlib.contextmanager
 def _environment(root: Path, written: Any, folder: Path) -> Iterator[None]:
-    """What the kernel inherits: among it the place of the records, those that the chapter names."""
+    """What the kernel inherits: among it the place of the records, those that the chapter names,
+    and one for the runs that it makes, in which no earlier one lies."""
     given = folder / "records"
     given.mkdir()
     for path in _records(root, written):
         shutil.copyfile(path, given / path.name)
-    changes = {"DLTLIB_RECORDS": str(given), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    changes = {
+        "DLTLIB_RECORDS": str(given),
+        "DLTLIB_RUNS": str(folder / "runs"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
     before = {key: os.environ.get(key) for key in changes}
     os.environ.update(changes)
     try:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 from dltlib import __version__, book, catalogue, plans
 from dltlib.errors import UserError
-from dltlib.registry import load_additions
+from dltlib.registry import check_name, load_additions
 
 
 def _or_none(read: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -62,8 +62,12 @@ def _on_signal(number: int, frame: types.FrameType | None) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status (0, 2 for what the user can mend, 128 + signal)."""
     asked_to_end = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    # What the shell told us not to heed (nohup: the end of the session) stays unheeded.
+    heeded = [
+        number for number in asked_to_end if signal.getsignal(number) not in (signal.SIG_IGN, None)
+    ]
     try:
-        before = {number: signal.signal(number, _on_signal) for number in asked_to_end}
+        before = {number: signal.signal(number, _on_signal) for number in heeded}
     except ValueError:  # not the main thread: signals are somebody else's
         before = {}
     try:
@@ -86,7 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "run" in words[:1]:
             remedy = "; the same command goes on from here"
             if "--force" in words:
-                remedy = "; the same command begins anew, as --force says"
+                remedy = (
+                    "; the same command begins anew, without --force it goes on from the last "
+                    "checkpoint, if there is one"
+                )
         print(f"dltlib: stopped{remedy}", file=sys.stderr)
         return 128 + getattr(stop, "number", signal.SIGINT)
     except BrokenPipeError:  # e.g. `dltlib status | head`
@@ -267,26 +274,28 @@ def _listed(title: str, meanings: dict[str, str]) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from dltlib import cluster, experiments, progress, runs, storage
+    from dltlib import cluster, experiments, processor, progress, runs, storage
 
     overrides = {name: getattr(options, name) for name in OVERRIDES if hasattr(options, name)}
     if options.arms:
         overrides["arms"] = tuple(options.arms)
     plan = experiments.plan(options.experiment, options.network, options.preset, **overrides)
     name, size = experiments.name(plan), experiments.size(plan)
-    if options.at_once is not None and options.at_once < 1:
-        raise UserError(f"--at-once must be at least 1, not {options.at_once}")
+    runs.check_at_once(options.at_once)
     if options.dry_run:
         from dltlib import forecast
 
-        print("\n".join(forecast.describe(plan, _device(options.device))))
+        print("\n".join(forecast.describe(plan, processor.choose(options.device))))
         return
-    device = None if options.dask else _device(options.device)
-    finished = not options.force and storage.record_path(plan).exists()  # or refused, below
+    if options.dask:  # devices and data are the workers'
+        check_name("device", options.device, processor.DEVICES)
+    else:
+        device = processor.choose(options.device)
+    finished = not options.force and storage.is_done(plan)  # or refused, below
     asked: dict[str, Any] = {
         name: getattr(options, name) for name in ("at_once", "force", "accept_change")
     }
-    # With dask, devices and data are the workers'; a preset's record is returned as it is.
+    # A preset's record is returned as it is.
     if not options.dask and not (finished and not storage.is_own(plan)):
         asked["dataset"] = experiments.load_dataset(plan)
         asked["device"] = device
@@ -315,18 +324,6 @@ def _tell(target: Path, quiet: bool) -> None:
         print(f"  {accuracy:6.1%} test accuracy with {density:.1%} of the weights: {arm}")
 
 
-def _device(name: str) -> str:
-    import torch
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise UserError(f"unknown device {name!r}: choose one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("torch sees no CUDA GPU here: use --device cpu, or install its drivers")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
-
-
 def _arms(options: argparse.Namespace) -> None:
     from dltlib import actions, criteria
     from dltlib.kinds import KINDS
@@ -349,7 +346,7 @@ def _arms(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from dltlib import progress, storage, verification
+    from dltlib import processor, progress, storage, verification
 
     record = storage.find_record(options.record)
     replicas = verification.sample(record, options.replicas)
@@ -357,7 +354,7 @@ def _verify(options: argparse.Namespace) -> int:
     iterations = verification.iterations(record, replicas)
     with progress.bar(record.name, iterations, rounds, options.quiet) as report:
         verdict = verification.verify(
-            record, replicas, _device(options.device), options.rounds, report
+            record, replicas, processor.choose(options.device), options.rounds, report
         )
     print(f"{record.name}: {'holds' if verdict.holds else 'DOES NOT HOLD'}")
     print(f"  {verdict.describe()}")

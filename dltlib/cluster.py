@@ -75,12 +75,11 @@ def run(
     Shards that an earlier run left, here or there, go on as they are. The fingerprint is that of
     one worker; another on which the arms give other numbers is refused.
     """
+    runs.check_at_once(at_once)
     record = storage.ready(plan, force)
     if record and not storage.is_own(plan):
         return storage.record_path(plan)
-    with connect(address) as client:
-        import distributed
-
+    with _lost_workers_told(address), connect(address) as client:
         threads = sum(client.nthreads().values())
         if not threads:
             raise UserError(f"the scheduler at {address} has no workers yet: start some")
@@ -89,28 +88,63 @@ def run(
         if record:
             taken.hold_record(record.manifest)
             return storage.record_path(plan)
-        size = at_once or math.ceil(len(plan.replicas) / threads)
-        work = storage.resume(plan, taken, size, force, accept_change)
-        runs.report_earlier(work, progress)
-        parts = {tuple(part.replicas): part for part in work.checkpoints}
-        waiting = distributed.as_completed()
-        for checkpoint in parts.values():
-            if not checkpoint.finished:
-                waiting.add(_submit(client, plan, checkpoint, device))
-        devices = set()
-        for future in waiting:
-            done = future.result()
-            devices.add(done.device)
-            path = storage.shard_path(plan, done.replicas)
-            files.replace_file(path, functools.partial(Path.write_bytes, data=done.checkpoint))
-            checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash)
-            if progress:
-                progress(done.iterations, done.accuracy, checkpoint.round)
-            if not checkpoint.finished:
-                waiting.add(_submit(client, plan, checkpoint, device))
-        work.checkpoints = list(parts.values())
-    where = ", ".join(sorted(devices)) or "unknown"
-    return storage.finish(work, f"{threads} Dask threads on {where}")
+        with storage.sole(plan):
+            if not force and storage.is_done(plan):  # by another process, since we looked
+                return storage.record_path(plan)
+            size = math.ceil(len(plan.replicas) / threads) if at_once is None else at_once
+            work = storage.resume(plan, taken, size, force, accept_change)
+            runs.report_earlier(work, progress)
+            devices = _spread(client, work, device, progress)
+            where = ", ".join(sorted(devices)) or "unknown"
+            return storage.finish(work, f"{threads} Dask threads on {where}")
+
+
+def _spread(
+    client: "distributed.Client", work: storage.Work, device: str, progress: Progress | None
+) -> set[str]:
+    """Have workers finish the shards; returns the devices on which they did."""
+    import distributed
+
+    plan = work.plan
+    parts = {tuple(part.replicas): part for part in work.checkpoints}
+    waiting = distributed.as_completed()
+    for checkpoint in parts.values():
+        if not checkpoint.finished:
+            waiting.add(_submit(client, plan, checkpoint, device))
+    devices = set()
+    for future in waiting:
+        done = future.result()
+        devices.add(done.device)
+        path = storage.shard_path(plan, done.replicas)
+        files.replace_file(path, functools.partial(Path.write_bytes, data=done.checkpoint))
+        checkpoint = parts[done.replicas] = Checkpoint.open(path, plan.hash)
+        if progress:
+            progress(done.iterations, done.accuracy, checkpoint.round)
+        if not checkpoint.finished:
+            waiting.add(_submit(client, plan, checkpoint, device))
+    work.checkpoints = list(parts.values())
+    return devices
+
+
+@contextmanager
+def _lost_workers_told(address: str) -> Iterator[None]:
+    """`UserError` for what a cluster does when its workers or its scheduler are gone."""
+    try:
+        from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
+    except ImportError:  # `connect` says what is missing
+        yield
+        return
+    goes_on = "what is done is kept, and the same command goes on from there"
+    try:
+        yield
+    except KilledWorker as error:
+        raise UserError(
+            f"workers died one after another over the same networks (out of memory?): give them "
+            f"more memory, or choose fewer networks with --at-once; {goes_on}"
+        ) from error
+    except (CommClosedError, TimeoutError) as error:
+        raise UserError(f"the scheduler at {address} is gone: {goes_on}") from error
 
 
 def _refuse_shared_gpus(client: "distributed.Client", device: str) -> None:
@@ -157,10 +191,9 @@ class Advance(NamedTuple):
 def _device(name: str) -> "torch.device":
     import torch
 
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    torch.set_num_threads(1 if name == "cpu" else torch.get_num_threads())
-    return torch.device(name)
+    device = processor.choose(name)
+    torch.set_num_threads(1 if device.type == "cpu" else torch.get_num_threads())
+    return device
 
 
 def fingerprint(plan: Plan, device: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dltlib.errors import UserError
 from dltlib.kinds import KINDS, Progress, Shard, unheard
 from dltlib.networks import Network
 from dltlib.plans import Plan, Replica
+from dltlib.registry import check_name
 
 
 def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides: Any) -> Plan:
@@ -28,8 +29,7 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
     """
     definition = catalogue.EXPERIMENTS.find(experiment)
     architecture = catalogue.NETWORKS.find(network)
-    if preset not in catalogue.PRESETS:
-        raise UserError(f"unknown preset {preset!r}: choose one of {', '.join(catalogue.PRESETS)}")
+    check_name("preset", preset, catalogue.PRESETS)
     unknown = set(overrides) - {field.name for field in dataclasses.fields(Plan)}
     if unknown:
         raise UserError(f"a plan has no option {', '.join(sorted(unknown))}")

@@ -3,15 +3,18 @@
 import contextlib
 import os
 import re
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from dltlib.errors import UserError
 
-# A temporary file names the machine and the process that write it, so that whoever comes later
+# A temporary file names the machine, process and thread that write it, so that whoever comes later
 # can tell a file that is being written from one that a killed process left behind.
-_TEMPORARY = re.compile(r"\.(?P<target>.+)\.(?P<machine>[0-9a-f]+)-(?P<process>\d+)\.part")
+_TEMPORARY = re.compile(
+    r"\.(?P<target>.+)\.(?P<machine>[0-9a-f]+)-(?P<process>\d+)(-(?P<thread>\d+))?\.part"
+)
 
 
 def replace_file(target: Path, write_to: Callable[[Path], object]) -> None:
@@ -20,7 +23,8 @@ def replace_file(target: Path, write_to: Callable[[Path], object]) -> None:
     ``write_to`` is given a temporary path beside ``target``. Raises `UserError` if the directory
     cannot be written.
     """
-    temporary = target.parent / f".{target.name}.{uuid.getnode():x}-{os.getpid()}.part"
+    writer = f"{uuid.getnode():x}-{os.getpid()}-{threading.get_ident()}"
+    temporary = target.parent / f".{target.name}.{writer}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.touch()
@@ -44,7 +48,7 @@ def check_writable(directory: Path) -> None:
 
     What killed processes left in it goes.
     """
-    there, probe = directory.exists(), directory / "probe"
+    there, probe = directory.exists(), directory / f".probe-{uuid.uuid4().hex}"
     replace_file(probe, lambda temporary: None)
     probe.unlink(missing_ok=True)
     if not there:  # what is refused later on leaves nothing

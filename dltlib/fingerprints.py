@@ -4,7 +4,8 @@ Code is recognised by what it does and not by how it is written: each arm is run
 a few digits, and everything that comes out, to the last bit, is hashed. So a change of comments or
 of structure is none, and a criterion turned round is one. The probe also meets the processor's own
 order of summation; since it is small, the torch capability of the processor joins the hash where
-stock torch does the work.
+stock torch does the work, and two steps of a wider network where the kernel has a pass of its own
+for wide layers.
 """
 
 import dataclasses
@@ -15,12 +16,15 @@ from functools import lru_cache
 
 import torch
 
-from dltlib import catalogue, experiments, processor, training
+from dltlib import catalogue, experiments, networks, processor, training
 from dltlib.actions import MASK0_ACTIONS, MASK1_ACTIONS
 from dltlib.checkpoints import Fingerprint
 from dltlib.criteria import CRITERIA
 from dltlib.datasets import Dataset
+from dltlib.kernel import KernelStep
+from dltlib.kernel.layout import goes_by_errors
 from dltlib.kinds import KINDS
+from dltlib.networks import Network
 from dltlib.plans import Plan
 
 
@@ -30,7 +34,8 @@ def take(plan: Plan, dataset: Dataset, device: torch.device) -> Fingerprint:
     small = _small(plan)
     registered = (*CRITERIA.values(), *MASK1_ACTIONS.values(), *MASK0_ACTIONS.values())
     hashes = probe(small, str(device), registered)
-    arms = {arm: hashes[_early(arm)] for arm in plan.arms}
+    wide = _of_wide_layers() if _has_wide_layers(plan, device) else ""
+    arms = {arm: hashes[_early(arm)] + wide for arm in plan.arms}
     return Fingerprint(processor.kind(device), data, arms)
 
 
@@ -55,7 +60,7 @@ def _early(arm: str) -> str:
 def _small(plan: Plan) -> Plan:
     """The plan reduced to a probe: the same arms, rates and shares on a few digits, or on a few of
     its own images where a network halves digits too often."""
-    halvings = len(catalogue.NETWORKS[plan.network].channels) // 2
+    halvings = len(catalogue.NETWORKS.find(plan.network).channels) // 2
     fits = min(catalogue.DATASETS["digits"].shape[1:]) >= 2**halvings
     return dataclasses.replace(
         plan,
@@ -70,6 +75,35 @@ def _small(plan: Plan) -> Plan:
         width=PROBED_WIDTH,
         train_images=PROBED_IMAGES,
     )
+
+
+def _has_wide_layers(plan: Plan, device: torch.device) -> bool:
+    """Whether the kernel trains the plan's tickets and takes some layer back by its errors."""
+    kind = KINDS.find(plan.kind)
+    if training.uses_stock_torch(device) or kind.stock_torch:
+        return False
+    network = experiments.build_network(plan)
+    shapes = [layer.shape for layer in network.layers]
+    return goes_by_errors(shapes, network.input_shape)
+
+
+@lru_cache(maxsize=1)
+def _of_wide_layers() -> str:
+    """A hash of what two steps leave of a network whose second layer goes back by its errors."""
+    network = Network("probe", (1, 32, 32), (64, 16), ())
+    draws = torch.Generator().manual_seed(0)
+    weights = networks.initial_weights(network, [0])
+    biases = networks.initial_biases(network, 1)
+    images = torch.randint(0, 256, (32, *network.input_shape), generator=draws).to(torch.uint8)
+    step = KernelStep(
+        weights, biases, [torch.ones_like(weight, dtype=torch.bool) for weight in weights],
+        learning_rate=1e-3, batch_size=16, image_shape=network.input_shape,
+    )  # fmt: skip
+    step.advance(images, torch.arange(32) % 10, torch.arange(32).view(1, 2, 16), torch.tensor([0]))
+    found = hashlib.blake2b(digest_size=4)
+    for part in step.parameters()[0]:
+        found.update(part.numpy().tobytes())
+    return found.hexdigest()
 
 
 @lru_cache(maxsize=64)

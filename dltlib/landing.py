@@ -90,9 +90,11 @@ def _clear_sizes(evidence: claims.Evidence) -> str:
     )
     leads = [claims.interval(lead) for round_, lead in (zero - frozen).items() if round_ > 0]
     ahead, behind = sum(low > 0 for _, low, _ in leads), sum(high < 0 for *_, high in leads)
+    chance = len(leads) * (1 - evidence.limits.confidence)
     return (
         f"Of {len(leads)} sizes of tickets it is clearly ahead at {ahead}, clearly behind at "
-        f"{behind}; at the others the two cannot be told apart."
+        f"{behind} (by chance alone about {chance:.0f} would be either); at the others the two "
+        "cannot be told apart."
     )
 
 
@@ -110,6 +112,13 @@ def _mostly_shrinking(evidence: claims.Evidence) -> str:
         f"{count[mostly]} of the four criteria that work {'prunes' if mostly < 2 else 'prune'} "
         f"mostly weights that were moving to zero; in the first round {count[early].lower()} "
         f"{'does' if early < 2 else 'do'} ({_length(evidence.records['criteria', NETWORK])})."
+    )
+
+
+def _trained_for(experiment: str) -> Callable[[claims.Evidence], str]:
+    """How long tickets were trained that the answer is given by."""
+    return lambda evidence: (
+        f"Tickets were trained for {_length(evidence.records[experiment, NETWORK])}."
     )
 
 
@@ -152,6 +161,7 @@ QUESTIONS = (
         ),
         "Accuracy against the share of weights left, by what is kept: large weights, random ones, "
         "small ones.",
+        {"criteria-4": _trained_for("criteria")},
     ),
     Question(
         "What must they start from?",
@@ -189,6 +199,7 @@ QUESTIONS = (
         ),
         "Accuracy against the share of weights left: kept weights rewound, reduced to their sign, "
         "or drawn anew.",
+        {"signs-1": _trained_for("signs")},
     ),
     Question(
         "Why set the pruned ones to zero?",
@@ -315,9 +326,7 @@ def _elsewhere(result: claims.Result, given: "Answers") -> str:
         for network in claims.NETWORKS
         if given.results[result.claim, network].verdict == NOT_REPRODUCED
     ]
-    *most, last = refuted or [""]
-    where = f"{', '.join(most)} and {last}" if most else last
-    return f"On {where}, reduced, it does not hold." if where else ""
+    return f"On {page.listed(refuted)}, reduced, it does not hold." if refuted else ""
 
 
 def _large(part: claims.Part) -> str:
@@ -404,8 +413,8 @@ def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
         '<figure class="landing-picture"><p class="landing-picture-title">'
         f"Of the test images of {data}, a network reads</p>{''.join(rows)}"
         f"<figcaption>{_title(NETWORK)}: means over {seeds} seeds (from above), 95 % intervals in "
-        "brackets. "
-        "In the second row no weight was ever changed: only which of them take part was learned. "
+        "brackets. In the second row no weight was ever trained: what was learned is which of them "
+        "take part, and each layer is rescaled by how many do. "
         '<a href="playground.html">Learn such a mask in your browser</a>, or read '
         '<a href="learned.html">how it is done</a>.'
         "</figcaption></figure>"
@@ -474,12 +483,7 @@ def _scales(given: Answers) -> str:
     names = {name for result in given.results.values() for name in result.records}
     used = [records.read(name, given.shelf.directory) for name in sorted(names)]
     told = [page.beside_the_paper(record) for record in used]
-    smaller = sum(
-        record.plan["width"] != 1
-        or record.plan["train_images"] is not None
-        or record.plan["epochs"] < _paper_epochs(record)
-        for record in used
-    )
+    smaller = sum(page.smaller(record) for record in used)
     lines = "".join(f"<li>{html.escape(line.replace('`', ''))}</li>" for line in told)
     scales: dict[str, list[str]] = {}
     for record in sorted(used, key=lambda one: claims.NETWORKS.index(one.plan["network"])):

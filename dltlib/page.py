@@ -290,23 +290,38 @@ def basis(*records: "Record") -> None:
 
 def beside_the_paper(record: "Record") -> str:
     """A record's scale in a line: what is as in the paper, and what is less."""
-    from dltlib import catalogue, experiments
+    from dltlib import catalogue
+
+    plan = record.plan
+    told = []
+    if plan["width"] != 1:
+        told.append(f"{plan['width']:g} of the width")
+    if plan["train_images"] is not None:
+        whole = catalogue.DATASETS[plan["dataset"]].train
+        told.append(f"{plan['train_images']:,} of {whole:,} training images")
+    for name, whole in _counts_of_the_paper(record).items():
+        of = "" if plan[name] >= whole else f" of the paper's {whole:,}"
+        told.append(f"{plan[name]:,}{of} {name}")
+    told += _other_rate(record)
+    return f"`{record.name}`: {record.subject()}, {', '.join(told)}."
+
+
+def smaller(record: "Record") -> bool:
+    """Whether its width, images, seeds, epochs or rounds are less than the paper's."""
+    plan = record.plan
+    whole = _counts_of_the_paper(record)
+    reduced = plan["width"] != 1 or plan["train_images"] is not None
+    return reduced or any(plan[name] < count for name, count in whole.items())
+
+
+def _counts_of_the_paper(record: "Record") -> dict[str, int]:
+    """The paper's seeds, epochs and rounds (if any) for a record's experiment."""
+    from dltlib import experiments
 
     plan = record.plan
     paper = experiments.plan(plan["experiment"], plan["network"], "paper")
-    told = [f"{plan['seeds']} seed{'s' * (plan['seeds'] != 1)}"]
-    if plan["width"] != 1:
-        told.append(f"{plan['width']:g} of the width")
-    facts = catalogue.DATASETS[plan["dataset"]]
-    if plan["train_images"] is not None:
-        told.append(f"{plan['train_images']:,} of {facts.train:,} training images")
-    for name, whole in (("epochs", paper.epochs), ("rounds", paper.rounds)):
-        if whole:  # learned masks have no rounds
-            of = "" if plan[name] >= whole else f" of the paper's {whole:,}"
-            told.append(f"{plan[name]:,}{of} {name}")
-    told += _other_rate(record)
-    network = catalogue.NETWORKS[plan["network"]].title
-    return f"`{record.name}`: {network} on {facts.title}, {', '.join(told)}."
+    counts = {"seeds": paper.seeds, "epochs": paper.epochs, "rounds": paper.rounds}
+    return {name: count for name, count in counts.items() if count}
 
 
 def scale(record: "Record") -> str:
@@ -333,6 +348,32 @@ def scale(record: "Record") -> str:
     return ", ".join([*told, f"{plan['seeds']} seed{'s' * (plan['seeds'] != 1)}"])
 
 
+def titled(record: "Record") -> str:
+    """A record's network and data, and the scale of both.
+
+    >>> from dltlib import records
+    >>> titled(records.read("criteria-fc-tiny"))
+    'FC on digits, full width, all images, 8 epochs, 8 rounds, 3 seeds'
+    """
+    return f"{record.subject()}, {scale(record)}"
+
+
+def fewer_seeds(record: "Record") -> str:
+    """A sentence on what it means that a record has fewer seeds than the paper; empty if not."""
+    from dltlib import claims
+
+    ours, whole = record.plan["seeds"], _counts_of_the_paper(record)["seeds"]
+    if ours >= whole:
+        return ""
+    if ours < claims.FEWEST:
+        return f" Seeds are {ours} of the paper's {whole}, too few for an interval."
+    wider = claims.half_width(1.0, ours) / claims.half_width(1.0, whole)
+    return (
+        f" Seeds are {ours} of the paper's {whole}: if they scatter alike, intervals are "
+        f"{wider:.1f} times as wide."
+    )
+
+
 def _other_rate(record: "Record") -> list[str]:
     """The rate at which a network was trained, where it is not the paper's."""
     from dltlib import catalogue
@@ -343,9 +384,9 @@ def _other_rate(record: "Record") -> list[str]:
     return [] if learned or ours == theirs else [f"rate {ours:g} (the paper's {theirs:g})"]
 
 
-def plane(*, criterion: str, other: str, layer: str = "") -> None:
-    """Show the plane of w_i and w_f to play with, as the page of that name has it; it opens on
-    ``layer``, the first if left out."""
+def plane(record: "Record", *, criterion: str, other: str, layer: str = "") -> None:
+    """Show the plane of w_i and w_f to play with, as the page of that name has it; it opens on the
+    weights of a record of criteria, and on ``layer``, the first if left out."""
     from IPython.display import display
 
     scripts = "".join(
@@ -356,7 +397,7 @@ def plane(*, criterion: str, other: str, layer: str = "") -> None:
         {
             "text/html": '<link rel="stylesheet" href="../_static/interactive/interactive.css">'
             f'<div class="dlt-app dlt-plane" data-criterion="{criterion}" data-other="{other}" '
-            f'data-layer="{layer}">'
+            f'data-record="{record.name}" data-layer="{layer}">'
             '<p>The plane to play with is part of the site: <a href="plane.html">plane</a>.</p>'
             f"</div>{scripts}",
             "text/plain": f"The plane to play with: {criterion} beside {other}.",
@@ -491,16 +532,21 @@ def verdicts(results: "Sequence[Result]", *, caption: str) -> None:
     )
 
 
-def by_length(experiment: str, names: "Sequence[str]", network: str = "fc") -> None:
+BY_LENGTH = (
+    "The same claims by each record of this network: verdict, and effect of the weakest "
+    "comparison in percentage points. Records differ in rounds, too, and in seeds; where one has "
+    "more of these, it is there a second time with as many as the other. The scorecard counts the "
+    "longest training with all its seeds."
+)
+
+
+def by_length(
+    experiment: str, names: "Sequence[str]", network: str = "fc", caption: str = BY_LENGTH
+) -> None:
     """Show what some claims about one experiment come to by each length of training on record."""
     from dltlib import claims
 
-    table(
-        claims.by_length(experiment, names, network),
-        caption="The same claims by each record of this network: verdict, and effect of the "
-        "weakest comparison in percentage points. What a length of training decides, another need "
-        "not; the scorecard counts the longest.",
-    )
+    table(claims.by_length(experiment, names, network), caption=caption)
 
 
 mime_priority_overrides: tuple[()] = ()

@@ -9,6 +9,26 @@ from collections.abc import Mapping
 
 import torch
 
+from dltlib.errors import UserError
+from dltlib.registry import check_name
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose(name: str) -> torch.device:
+    """The device of that name here; ``auto`` is the GPU where torch sees one.
+
+    Raises `UserError` for an unknown name, and for ``cuda`` where there is none.
+
+    >>> choose("cpu")
+    device(type='cpu')
+    """
+    check_name("device", name, DEVICES)
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UserError("torch sees no CUDA GPU here: use --device cpu, or install its drivers")
+    return torch.device("cuda" if there and name != "cpu" else "cpu")
+
 
 def kind(device: torch.device) -> dict[str, str]:
     """What of the device can decide bits: for manifests, checkpoints and captions."""

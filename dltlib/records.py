@@ -73,19 +73,34 @@ class Record:
         plan: dict[str, Any] = self.manifest["plan"]
         return plan
 
-    def scale(self) -> str:
-        """Network and data, and what of them is reduced: "Conv2 on CIFAR-10, width 0.125, ..."."""
+    def first_seeds(self, count: int) -> "Record":
+        """The same with no more than its first ``count`` seeds."""
+        plan = self.plan | {"seeds": min(count, self.plan["seeds"])}
+        table = self.table[self.table["seed"] < count].reset_index(drop=True)
+        return Record(table, self.manifest | {"plan": plan})
+
+    def subject(self) -> str:
+        """Network and data: "Conv2 on CIFAR-10"."""
         plan = self.plan
         # One's own may not be registered where its record is read.
         network = catalogue.NETWORKS.get(plan["network"])
         data = catalogue.DATASETS.get(plan["dataset"])
         what = network.title if network else plan["network"]
-        words = [f"{what} on {data.title if data else plan['dataset']}"]
+        return f"{what} on {data.title if data else plan['dataset']}"
+
+    def scale(self) -> str:
+        """Network and data, and what of them is reduced: "Conv2 on CIFAR-10, width 0.125, ..."."""
+        plan, words = self.plan, [self.subject()]
         if plan["width"] != 1:
             words.append(f"width {plan['width']:g}")
         if plan["train_images"] is not None:
             words.append(f"{plan['train_images']:,} training images")
         return ", ".join(words)
+
+    def in_full(self) -> str:
+        """`scale`, and how long and with how many seeds: for a menu of records."""
+        epochs, seeds = self.plan["epochs"], self.plan["seeds"]
+        return f"{self.scale()}, {epochs:,} epochs, {seeds} seed{'s' * (seeds > 1)}"
 
     def provenance(self) -> str:
         """One sentence for a caption: scale, device, versions, date, commit and command."""

@@ -5,6 +5,7 @@ import difflib
 import functools
 import importlib.metadata
 import inspect
+from collections.abc import Collection
 from typing import Protocol, TypeVar, runtime_checkable
 
 from dltlib.errors import UserError
@@ -53,13 +54,26 @@ class Registry(dict[str, Value]):
         """The value of that name, or a `UserError` that lists them all."""
         if name not in self:
             load_additions()
-        if name not in self:
-            near = difflib.get_close_matches(name, self, n=1)
-            nearest = f" (nearest: {near[0]})" if near else ""
-            raise UserError(
-                f"unknown {self.sort} {name!r}: choose one of {', '.join(self)}{nearest}"
-            )
+        check_name(self.sort, name, self)
         return self[name]
+
+
+def check_name(sort: str, name: str, there: Collection[str]) -> None:
+    """Raise `UserError` unless ``name`` is one of those ``there``, which the message lists."""
+    if name not in there:
+        raise UserError(
+            f"unknown {sort} {name!r}: choose one of {', '.join(there)}{nearest(name, there)}"
+        )
+
+
+def nearest(name: str, there: Collection[str]) -> str:
+    """In brackets, the name that is most like this one, if any is.
+
+    >>> nearest("convv2", ["fc", "conv2"])
+    ' (nearest: conv2)'
+    """
+    near = difflib.get_close_matches(name, there, n=1)
+    return f" (nearest: {near[0]})" if near else ""
 
 
 def _defined_again(before: Named, now: Named) -> bool:

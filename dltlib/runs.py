@@ -14,6 +14,7 @@ import torch
 from dltlib import experiments, fingerprints, processor, records, storage
 from dltlib.checkpoints import Checkpoint
 from dltlib.datasets import Dataset
+from dltlib.errors import UserError
 from dltlib.kinds import KINDS, Progress, Shard, unheard
 from dltlib.plans import Plan
 from dltlib.storage import Work
@@ -36,11 +37,13 @@ def run(
     Records of stock presets go to `paths.records()`, others to their directory under
     `paths.runs()`. A finished record of the same plan is returned as it is unless ``force``d; if it
     is one of your own, and code or data would give other numbers now, that is a `UserError`.
-    ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas train
-    side by side; on a CPU it never changes the numbers, on a GPU no more than rounding does.
+    ``dataset`` saves loading the plan's data once more. ``at_once`` limits how many replicas (at
+    least one) train side by side; on a CPU it never changes the numbers, on a GPU no more than
+    rounding does. While another process runs the plan, that is a `UserError`, too.
     ``accept_change`` goes on with checkpoints that code or a processor began which give other
     numbers; the manifest then names both.
     """
+    check_at_once(at_once)
     device = torch.device(device)
     record = storage.ready(plan, force)
     if record and not storage.is_own(plan):
@@ -50,13 +53,29 @@ def run(
     if record:
         fingerprint.hold_record(record.manifest)
         return storage.record_path(plan)
-    fitting = at_once or experiments.replicas_at_once(plan, device)
-    work = storage.resume(plan, fingerprint, fitting, force, accept_change)
-    report_earlier(work, progress)
-    for checkpoint in work.checkpoints:
-        for _ in rounds(plan, checkpoint, device, dataset, progress):
-            pass
-    return storage.finish(work, processor.describe(device))
+    fitting = experiments.replicas_at_once(plan, device) if at_once is None else at_once
+    with storage.sole(plan):
+        if not force and storage.is_done(plan):  # by another process, since we looked
+            return storage.record_path(plan)
+        work = storage.resume(plan, fingerprint, fitting, force, accept_change)
+        report_earlier(work, progress)
+        try:
+            for checkpoint in work.checkpoints:
+                for _ in rounds(plan, checkpoint, device, dataset, progress):
+                    pass
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"the memory of {processor.describe(device)} does not hold that many networks side "
+                "by side: choose fewer with --at-once; the same command goes on from the last "
+                "checkpoint"
+            ) from error
+        return storage.finish(work, processor.describe(device))
+
+
+def check_at_once(at_once: int | None) -> None:
+    """Raise `UserError` for a number of replicas side by side that is none."""
+    if at_once is not None and at_once < 1:
+        raise UserError(f"at_once (--at-once) must be at least 1, not {at_once}")
 
 
 def table(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dltlib.errors import UserError
+from dltlib.registry import check_name
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -23,7 +24,4 @@ class Settings:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}")
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"learning_rate must be a positive number, not {self.learning_rate}")
-        if self.precision not in PRECISIONS:
-            raise UserError(
-                f"unknown precision {self.precision!r}: choose one of {', '.join(PRECISIONS)}"
-            )
+        check_name("precision", self.precision, PRECISIONS)

@@ -7,11 +7,12 @@ trained again.
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import filelock
 import torch
 from torch import Tensor
 
@@ -90,17 +91,53 @@ def finished(plan: Plan) -> records.Record | None:
     return record
 
 
+def is_done(plan: Plan) -> bool:
+    """Whether the plan's record is there, and no run under way that remakes it (``--force``)."""
+    there = record_path(plan).exists()
+    return there and not checkpoints.furthest_first(run_directory(plan), plan.hash)
+
+
 def ready(plan: Plan, force: bool = False) -> records.Record | None:
-    """The plan's finished record, unless it is to be remade by ``force``.
+    """The plan's finished record, unless it is to be remade by ``force``, or is being remade.
 
     Where there is none, raises `UserError` now, and not after hours, if checkpoints or the record
     cannot be written.
     """
-    if not force and (record := finished(plan)):
-        return record
+    if not force and is_done(plan):
+        return finished(plan)
     for directory in (record_directory(plan), run_directory(plan)):
         files.check_writable(directory)
     return None
+
+
+@contextlib.contextmanager
+def sole(plan: Plan) -> Iterator[None]:
+    """Let no other process run the plan meanwhile, which would write to the same checkpoints.
+
+    Raises `UserError` if one does. A process that is killed leaves no lock behind.
+    """
+    directory = run_directory(plan)
+    # Not in the run's own directory, which goes when the run is finished.
+    path = paths.runs() / "locks" / f"{directory.name}.lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path, timeout=0)
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise UserError(
+            f"{experiments.name(plan)} is being run by another process, which keeps its "
+            f"checkpoints in {directory}: wait for it, or stop it and give the same command again, "
+            "which goes on from there"
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): choose a directory that can be "
+            "written (DLTLIB_RUNS)"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 # --- from checkpoints and records to what is left to do -----------------------------------------
@@ -164,11 +201,13 @@ def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) 
             manifest = json.loads(file.read_text())
             origin = manifest["fingerprint"]
             same = plans.shared(manifest["plan"]) == plan.shared
-        except (OSError, ValueError, KeyError, UserError):
+            same = same and origin["data"] == fingerprint.data
+            made = dict(origin["arms"])
+        except (OSError, ValueError, KeyError, TypeError, UserError):
             continue  # an older record, or none: nothing to take
-        if not same or origin["data"] != fingerprint.data or "continued_from" in manifest:
+        if not same or "continued_from" in manifest:
             continue
-        arms = {arm for arm, value in origin["arms"].items() if fingerprint.arms.get(arm) == value}
+        arms = {arm for arm, value in made.items() if fingerprint.arms.get(arm) == value}
         try:
             record = records.read(file.stem, file.parent)
             replicas = [

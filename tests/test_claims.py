@@ -667,6 +667,14 @@ def test_claims_by_length_of_training_leave_digits_out(shelf) -> None:
     assert verdicts["signs-1"].tolist() == [REPRODUCED, NOT_REPRODUCED]
     assert verdicts["signs-2"].tolist() == [REPRODUCED, REPRODUCED]
     assert claims.by_length("signs", ["signs-2"], "conv2").empty
+    _write(shelf, "signs", "fc", "paper", weaker, **long | {"seeds": 3})
+    found = claims.by_length("signs", ["signs-1"])["signs-1"]
+    assert found.index.tolist() == [
+        "5 epochs, 24 rounds, 3 seeds of 5",
+        "5 epochs, 24 rounds, 5 seeds",
+        "55 epochs, 24 rounds, 3 seeds",
+    ]
+    assert found.iloc[0] != found.iloc[1]
     with pytest.raises(UserError, match="signs-2"):
         claims.by_length("signs", ["sings-2"])
 

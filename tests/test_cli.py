@@ -1,6 +1,7 @@
 """The command line: quick to answer, one line for a mistake, and it goes on where it stopped."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -112,7 +113,7 @@ MISTAKES = {
     "run criteria --train-images 0": "train_images must be at least 1",
     "run criteria --train-images 5000": "between 1 and the 1297 of digits",
     "run criteria --evaluate-every 0": "evaluate_every must be at least 1",
-    "run criteria --at-once 0": "--at-once must be at least 1",
+    "run criteria --at-once 0": "(--at-once) must be at least 1",
     "run criteria --dataset mnist": "run 'dltlib data mnist' to download it",
     "run": "the following arguments are required: experiment",
     "run criteria --colour red": "unrecognized arguments: --colour red",
@@ -279,7 +280,36 @@ def test_status_lists_records_and_unfinished_runs(
         assert cli.main(["run", "criteria", *QUICK, "--quiet"]) == 0
         capsys.readouterr()
         assert cli.main(["run", "criteria", *QUICK, "--quiet", "--force"]) == 130
-    assert "begins anew, as --force says" in capsys.readouterr().err
+    assert "begins anew, without --force it goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_what_nohup_ignores_stays_ignored(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long run that was begun under nohup survives the end of the session."""
+    heard = []
+    monkeypatch.setattr(
+        storage, "status", lambda: heard.append(signal.getsignal(number)) or ["nothing"]
+    )
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        assert cli.main(["status"]) == 0
+        assert signal.getsignal(number) is signal.SIG_IGN
+        signal.signal(number, signal.SIG_DFL)
+        assert cli.main(["status"]) == 0
+    finally:
+        signal.signal(number, before)
+    ignored, heeded = heard
+    assert ignored is signal.SIG_IGN
+    assert callable(heeded)
+
+
+def test_a_device_is_refused_by_name_before_a_worker_is_asked(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    assert cli.main(["run", "criteria", "--dask", "local", "--device", "gpu"]) == 2
+    assert "unknown device 'gpu': choose one of auto, cpu, cuda" in capsys.readouterr().err
 
 
 def test_status_says_the_preset_of_the_largest_record_whatever_its_name(

@@ -1,11 +1,13 @@
 """Experiments from plan to record: every arm runs, and nothing but the plan decides the numbers."""
 
+import contextlib
 import dataclasses
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -554,6 +556,94 @@ def test_a_finished_record_is_returned_as_it_is_unless_forced(
         assert runs.run(some) == target
     assert runs.run(some, force=True) == target
     assert target.read_bytes() == first
+
+
+def test_a_forced_run_that_was_stopped_goes_on_without_force(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = small(arms=("random",), seeds=1, rounds=2)
+    target = runs.run(some)
+    whole = target.read_bytes()
+
+    def stop(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
+        if round_ == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(some, force=True, progress=stop)
+    target.write_bytes(b"what is being remade")
+    rounds = []
+
+    def note(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
+        rounds.append((round_, bool(earlier)))
+
+    assert runs.run(some, progress=note) == target
+    assert target.read_bytes() == whole
+    assert rounds[0] == (1, True)  # went on behind round 1, which is not trained again
+    assert {round_ for round_, earlier in rounds if not earlier} == {2}
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", lambda *_: pytest.fail("it was run again"))
+        assert runs.run(some) == target
+
+
+HOLD = """
+import sys, time
+from dltlib import experiments, storage
+with storage.sole(experiments.plan("criteria", arms=["random"], seeds=1)):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_plan_is_run_by_one_process_at_a_time() -> None:
+    some = plan("criteria", arms=["random"], seeds=1)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match=rf"{some.hash} is being run by another process"):
+            runs.run(some)
+        with pytest.raises(UserError, match="by another process"):
+            runs.run(some, force=True)
+        assert not storage.run_directory(some).exists()
+        with storage.sole(small()):  # another plan's
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with storage.sole(some):  # a killed process holds nothing
+        pass
+
+
+def test_what_another_process_has_finished_meanwhile_is_not_trained_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    some = small(arms=("random",), seeds=1, rounds=0)
+    sole = storage.sole
+
+    @contextlib.contextmanager
+    def wait(of: Plan) -> Iterator[None]:
+        monkeypatch.setattr(storage, "sole", sole)
+        runs.run(of)
+        monkeypatch.setattr(storage, "resume", lambda *_: pytest.fail("it was run again"))
+        yield
+
+    monkeypatch.setattr(storage, "sole", wait)
+    assert runs.run(some) == storage.record_path(some)
+
+
+def test_memory_that_does_not_suffice_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training, "train", fail)
+    with pytest.raises(UserError, match="choose fewer with --at-once"):
+        runs.run(small(arms=("random",), seeds=1, rounds=0))
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_none_at_once_is_refused(count: int) -> None:
+    with pytest.raises(UserError, match="at_once"):
+        runs.run(small(), at_once=count)
 
 
 def test_stock_plans_leave_records_for_the_book(monkeypatch: pytest.MonkeyPatch) -> None:

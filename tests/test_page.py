@@ -66,9 +66,9 @@ def test_what_numbers_rest_on_names_what_is_less_than_the_papers(
     page.basis(records.read("learned_supermasks-fc-cpu"))
     assert shown[0]["text/plain"].splitlines()[1:] == [
         "`supermasks-fc-paper`: FC on MNIST, 5 seeds, 55 epochs, 24 rounds.",
-        "`criteria-conv2-cpu`: Conv2 on CIFAR-10, 3 seeds, 0.125 of the width, 3,000 of 45,000 "
-        "training images, 8 of the paper's 27 epochs, 4 of the paper's 24 rounds, rate 0.001 (the "
-        "paper's 0.0002).",
+        "`criteria-conv2-cpu`: Conv2 on CIFAR-10, 0.125 of the width, 3,000 of 45,000 training "
+        "images, 3 of the paper's 5 seeds, 8 of the paper's 27 epochs, 4 of the paper's 24 rounds, "
+        "rate 0.001 (the paper's 0.0002).",
     ]
     (line,) = shown[1]["text/plain"].splitlines()[1:]
     assert line.endswith("of the paper's 2,000 epochs.")  # masks are learned without rounds
@@ -156,3 +156,21 @@ def test_tables_set_the_weights_as_formulas_do(shown: list[dict[str, Any]]) -> N
     assert '<p class="table-caption">Accuracy over <i>w</i><sub>i</sub></p>' in html
     assert 'aria-label="Accuracy over w_i"' in html
     assert "w_i" in bundle["text/plain"]
+
+
+def test_fewer_seeds_than_the_papers_make_a_record_smaller_and_its_intervals_wider(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DLTLIB_RECORDS", str(paths.book() / "records"))
+    whole = records.read("supermasks-fc-paper")
+    assert not page.smaller(whole)
+    assert page.fewer_seeds(whole) == ""
+    three = whole.first_seeds(3)
+    assert set(three.table["seed"]) == {0, 1, 2}
+    assert page.smaller(three)
+    wider = claims.half_width(1.0, 3) / claims.half_width(1.0, 5)
+    assert f"intervals are {wider:.1f} times as wide" in page.fewer_seeds(three)
+    assert "too few for an interval" in page.fewer_seeds(whole.first_seeds(2))
+    assert page.smaller(
+        records.Record(whole.table, whole.manifest | {"plan": whole.plan | {"width": 0.5}})
+    )

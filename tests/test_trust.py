@@ -32,6 +32,7 @@ from dltlib import (
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 from dltlib.experiments import plan
+from dltlib.kernel import lists
 from dltlib.plans import Plan
 
 ARMS = ("large_final", "random", "movement/signed_reinit")
@@ -321,7 +322,7 @@ def test_a_finished_stock_run_leaves_no_folder(monkeypatch: pytest.MonkeyPatch) 
     kind = dataclasses.replace(KINDS["tickets"], preset=lambda *_: values)
     monkeypatch.setitem(KINDS, "tickets", kind)
     runs.run(plan("zeros"))
-    assert list(paths.runs().iterdir()) == []
+    assert [path.name for path in paths.runs().iterdir()] == ["locks"]
 
 
 def test_a_full_standard_output_is_one_line() -> None:
@@ -389,3 +390,25 @@ def test_a_record_that_is_all_taken_says_where_it_was_trained(
     manifest = manifest_of(runs.run(small(seeds=1)))
     assert manifest["device"] != "another machine"
     assert manifest["reused"][0]["device"] == manifest["device"]
+
+
+def test_what_only_wide_layers_go_through_is_known_by_a_network_that_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The probe is a narrow network; the kernel has a pass that no narrow layer takes."""
+    images, cpu = datasets.load("digits"), torch.device("cpu")
+
+    def arms(width: float) -> dict[str, str]:
+        fingerprints._of_wide_layers.cache_clear()
+        some = plan("criteria", "conv2", "paper", arms=("random",), width=width)
+        return fingerprints.take(some, images, cpu).arms
+
+    narrow, wide = arms(0.25), arms(1.0)
+    by_errors = fingerprints._of_wide_layers()
+    assert wide.keys() == narrow.keys()
+    assert wide != narrow
+    monkeypatch.setattr(lists, "TURNED_DENSITY", 2.0)  # never: the same sums in another order
+    assert arms(0.25) == narrow
+    assert arms(1.0) != wide
+    assert fingerprints._of_wide_layers() != by_errors
+    fingerprints._of_wide_layers.cache_clear()

@@ -8,6 +8,8 @@ import pandas as pd
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 from dltlib.records import Record
 
+COUNTED = ("early_iteration", "stop_iteration")  # columns that hold no share
+
 
 class Undecided(Exception):
     """Why a comparison has no answer."""
@@ -42,7 +44,7 @@ class Evidence:
         column: str = "test_accuracy",
         network: str | None = None,
     ) -> pd.DataFrame:
-        """A column of one arm, ``[seed, round]``, shares as percent."""
+        """A column of one arm, ``[seed, round]``, shares as percent, iterations as they are."""
         network = network or self.network
         key = (experiment, arm, column, network)
         if key not in self._grids:
@@ -51,7 +53,8 @@ class Evidence:
             if rows.empty or column not in rows:
                 what = arm if rows.empty else f"{column} of {arm}"
                 raise Undecided(f"the record of {experiment} has no {what}")
-            self._grids[key] = rows.pivot(index="seed", columns="round", values=column) * 100
+            factor = 1 if column in COUNTED else 100
+            self._grids[key] = rows.pivot(index="seed", columns="round", values=column) * factor
         return self._grids[key]
 
     def window(self, experiment: str, arm: str, name: str) -> list[int]:

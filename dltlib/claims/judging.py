@@ -10,6 +10,7 @@ from dltlib.claims.statistics import Result, combine, compare
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 from dltlib.errors import UserError
 from dltlib.records import Record
+from dltlib.registry import check_name
 
 NETWORKS = tuple(catalogue.TABLE_2)  # those of the paper
 
@@ -77,8 +78,8 @@ def scorecard(
                 f"unknown network {network!r}: claims are judged on the paper's, choose one of "
                 f"{', '.join(NETWORKS)}"
             )
-    if preset is not None and preset not in catalogue.PRESETS:
-        raise UserError(f"unknown preset {preset!r}: choose one of {', '.join(catalogue.PRESETS)}")
+    if preset is not None:
+        check_name("preset", preset, catalogue.PRESETS)
     shelf = Shelf(directory)
     results = []
     for one in CLAIMS.values():

@@ -104,13 +104,15 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence) -> Interval:
+def interval(
+    values: Iterable[float], confidence: float = THRESHOLDS.confidence, fewest: int = FEWEST
+) -> Interval:
     """Student's interval of the mean of independent values, one for each seed.
 
     For differences paired by seed this is the paired t interval. It takes the values for normally
     distributed, and with few seeds it is wide: 1.24 standard deviations to either side of the
-    mean for five, 2.5 for three. Fewer have none (its ends are NaN): of two, which would reach
-    over nine deviations, a page says more by showing both.
+    mean for five, 2.5 for three. Fewer than ``fewest`` have none (its ends are NaN): of two, which
+    would reach over nine deviations, a page says more by showing both.
 
     >>> [round(end, 2) for end in claims.interval([1.0, 2.0, 3.0])]
     [2.0, -0.48, 4.48]
@@ -119,7 +121,7 @@ def interval(values: Iterable[float], confidence: float = THRESHOLDS.confidence)
 
     sample = np.asarray(list(values), dtype=float)
     mean = float(sample.mean()) if len(sample) else math.nan
-    if len(sample) < FEWEST:
+    if len(sample) < max(2, fewest):  # one value has no scatter
         return Interval(mean, math.nan, math.nan)
     error = float(stats.sem(sample))
     if error == 0:  # Student's distribution has no interval of no width
@@ -185,7 +187,7 @@ def compare(comparison: Comparison, evidence: Evidence) -> Part:
     if isinstance(bar, tuple):  # a margin; unknown if the reference is
         share, most = bar
         bar = math.nan if math.isnan(level) else 0.0 - min(share * (100 - level), most)
-    mean, low, high = interval(values, limits.confidence)
+    mean, low, high = interval(values, limits.confidence, limits.least_seeds)
     verdict, why = _verdict(low, high, bar, len(values), limits)
     return Part(
         name=comparison.name,
@@ -224,12 +226,9 @@ def seeds_to_decide(part: Part, confidence: float = THRESHOLDS.confidence) -> in
     >>> claims.seeds_to_decide(claims.compare(lead, evidence))
     3
     """
-    from scipy import stats
-
     deviation, distance = float(np.std(part.values, ddof=1)), abs(part.effect - part.bar)
     for seeds in range(max(part.seeds, FEWEST), MANY + 1):
-        reach = float(stats.t.ppf((1 + confidence) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
-        if reach < distance:
+        if half_width(deviation, seeds, confidence) < distance:
             return seeds
     return None
 

@@ -112,13 +112,12 @@ def _by_size(read: dict[str, Record]) -> Callable[[str], tuple[Any, ...]]:
 
 def _choices(name: str, record: Record) -> dict[str, Any]:
     plan = record.plan
-    seeds = record.table["seed"].nunique()
     return {
         "name": name,
         "experiment": plan["experiment"],
         "network": plan["network"],
         "preset": plan["preset"],
-        "words": f"{record.scale()}, {plan['epochs']} epochs, {seeds} seed{'s' * (seeds > 1)}",
+        "words": record.in_full(),
     }
 
 

@@ -36,7 +36,7 @@ def scripts(directory: Path) -> Iterator[tuple[str, object]]:
     yield (
         "plane/index",
         {
-            "records": {name: record.scale() for name, record in found.items()},
+            "records": {name: record.in_full() for name, record in found.items()},
             "colors": {name: region_color(name) for name in CRITERIA},
         },
     )

@@ -193,6 +193,17 @@ def geometry(
     )
 
 
+def goes_by_errors(shapes: Sequence[tuple[int, ...]], image: tuple[int, int, int]) -> bool:
+    """Whether some layer of float32 weights of these ``shapes`` is walked back by its errors while
+    most of its weights are there.
+
+    >>> layout.goes_by_errors([(64, 3, 3, 3), (64, 64, 3, 3), (16384, 10)], (3, 32, 32))
+    True
+    """
+    layers = geometry(shapes, image, np.dtype(np.float32), 1).layers
+    return bool((layers["turned"] >= 0).any())
+
+
 def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> Space:
     """Room for one thread, borders and ones in place."""
     activity, errors, winners = shape.sizes
