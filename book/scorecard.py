@@ -640,20 +640,24 @@ listed(
 # records of the largest preset that it finds.
 
 # %% tags=["remove-input"]
-SCALE = {
-    "data set": "dataset",
-    "width": "width",
-    "training images": "train_images",
-    "seeds": "seeds",
-    "rounds": "rounds",
-    "epochs": "epochs",
-    "learning rate": "learning_rate",
-    "batch": "batch_size",
-    "kept a round: convolutions": "keep_conv",
-    "dense layers": "keep_dense",
-    "output": "keep_output",
-    "validated every": "evaluate_every",
-}
+
+
+def scale_columns(plan):
+    """A record's scale, a column for each part of it."""
+    keeps = [plan["keep_dense"], plan["keep_output"]]
+    if catalogue.NETWORKS[plan["network"]].channels:
+        keeps.insert(0, plan["keep_conv"])
+    return {
+        "width": f"{plan['width']:g}",
+        "images": "all" if plan["train_images"] is None else f"{plan['train_images']:,}",
+        "seeds / rounds / epochs": f"{plan['seeds']} / {plan['rounds']} / {plan['epochs']}",
+        "rate": f"{plan['learning_rate']:g}",
+        "batch": plan["batch_size"],
+        "kept a round": " / ".join(f"{share:g}" for share in keeps),
+        "validated every": plan["evaluate_every"],
+    }
+
+
 in_the_paper = {
     name: experiments.plan("criteria", name, "paper")
     for name in catalogue.NETWORKS
@@ -671,14 +675,9 @@ used = sorted({name for result in results for name in result.records})
 scales = {name: records.read(name).plan for name in used}
 page.fold(
     "The records that the verdicts rest on, and their scale",
-    frame=pd.DataFrame(
-        {
-            name: {label: plan.get(key, "") for label, key in SCALE.items()}
-            for name, plan in scales.items()
-        }
-    )
-    .T.fillna("all")
-    .rename_axis(columns="record"),
+    frame=pd.DataFrame({name: scale_columns(plan) for name, plan in scales.items()}).T.rename_axis(
+        columns="record"
+    ),
 )
 
 # %% [markdown]
