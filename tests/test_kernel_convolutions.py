@@ -4,7 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -124,6 +124,25 @@ def hold_against_the_plain_loop(
 # --- what the loops do ------------------------------------------------------------------------
 
 
+def numpy_walk_of_errors(
+    weight: np.ndarray, planes: np.ndarray, errors: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient ``[out, in, ky, kx]`` of a pooled wide layer and the errors of its input, before
+    ReLU, by what is left of its errors ``[out, y, x, column]``.
+
+    The kernel keeps all channels of a position side by side, so that each of the two lines below is
+    a row times a number. ``planes`` have their border of zeros; the sum's has to be cut off.
+    """
+    rows = planes.transpose(3, 1, 2, 0)  # column, y + 1, x + 1, channel
+    kernel = weight.transpose(2, 3, 0, 1)  # ky, kx, out, channel
+    gradient, below = np.zeros_like(kernel), np.zeros_like(rows)
+    for out, y, x, column in np.argwhere(errors):
+        error = errors[out, y, x, column]
+        gradient[:, :, out] += error * rows[column, y : y + 3, x : x + 3]
+        below[column, y : y + 3, x : x + 3] += error * kernel[:, :, out]
+    return gradient.transpose(2, 3, 0, 1), below[:, 1:-1, 1:-1].transpose(3, 1, 2, 0)
+
+
 def numpy_step(
     network: Network,
     weights: list[np.ndarray],
@@ -131,8 +150,10 @@ def numpy_step(
     masks: list[np.ndarray],
     images: np.ndarray,
     labels: np.ndarray,
+    by_errors: Collection[int] = (),
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The first Adam step of one network, in the kernel's layout and order, weight by weight.
+    """The first Adam step of one network, in the kernel's layout and order, weight by weight, but
+    for layers that go back error by error.
 
     Activity is ``[channel, y + 1, x + 1, column]``, a column being one image, with a border of
     zeros. Output (y, x) reads input (y + ky - 1, x + kx - 1), which lies at (y + ky, x + kx) behind
@@ -196,13 +217,17 @@ def numpy_step(
                 y, x = divmod(quarter, 2)
                 spread[:, y : 2 * height : 2, x : 2 * width : 2] = errors * (chosen == quarter)
             errors = spread
+        bias_gradients[index] = errors.sum((1, 2, 3))
+        if index in by_errors:
+            gradients[index], errors = numpy_walk_of_errors(weights[index], planes[index], errors)
+            errors *= planes[index][:, 1:-1, 1:-1] > 0
+            continue
         # A weight's gradient: its input's window against the errors of its output, summed over
         # positions and columns. The kernel takes four weights at a time over some image rows,
         # because they share the errors, and folds their vectors of partial sums at the end.
         for out, channel, ky, kx in np.argwhere(masks[index]):
             here = window(planes[index], channel, ky, kx)
             gradients[index][out, channel, ky, kx] = (here * errors[out]).sum()
-        bias_gradients[index] = errors.sum((1, 2, 3))
         if index == 0:
             break
         # The input's errors: the same walk, inputs and outputs exchanged, each tap mirrored.
@@ -226,14 +251,17 @@ def numpy_step(
     )
 
 
-def test_one_step_is_that_of_numpy_spelled_out(generator):
-    network = Network("conv", (2, 9, 6), (3, 4, 5), (7,))
+@pytest.mark.parametrize(("channels", "by_errors"), [((3, 4, 5), []), ((32, 4, 5), [1])])
+def test_one_step_is_that_of_numpy_spelled_out(generator, channels, by_errors):
+    network = Network("conv", (2, 9, 6), channels, (7,))
     parameters = draw_network(network, [0.4], [True], torch.float64, generator)
     images, labels = draw_images(network, 10, generator)
-    step = start(network, parameters, 10)
-    step.advance(images, labels, torch.arange(10)[None, None], torch.tensor([0]))
+    with turned():
+        step = start(network, parameters, 10)
+        step.advance(images, labels, torch.arange(10)[None, None], torch.tensor([0]))
+    assert turned_layers(step) == by_errors
     alone = [[part[0].numpy() for part in parts] for parts in parameters]
-    expected = numpy_step(network, *alone, images.numpy(), labels.numpy())
+    expected = numpy_step(network, *alone, images.numpy(), labels.numpy(), by_errors)
     for ours, theirs in zip(step.parameters(), expected, strict=True):
         theirs = [torch.from_numpy(np.ascontiguousarray(part)) for part in theirs]
         assert largest_difference(ours, theirs, 0) < 1e-9
