@@ -581,11 +581,12 @@ def build(
     root = _root(root)
     check(names, root=root)
     index, stamp = root / "_build" / "html" / "index.html", root / "_build" / "site.json"
-    state = json.dumps(_site_inputs(root), indent=1)
-    if not force and index.exists() and stamp.exists() and _text(stamp) == state:
-        return index
-    _jupyter_book(root)
-    stamp.write_text(state, encoding="utf-8")
+    with executions.alone(root, "site"):
+        state = json.dumps(_site_inputs(root), indent=1)
+        if not force and index.exists() and stamp.exists() and _text(stamp) == state:
+            return index
+        _jupyter_book(root)
+        stamp.write_text(state, encoding="utf-8")
     print(f"{len(_pages(root))} pages")
     return index
 

@@ -7,11 +7,14 @@ and the records that it was given, and hashes of all that went in (`book.fingerp
 entry is told from one of an older notebook. Those who commit a notebook commit it too.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from dltlib import files
 
@@ -33,8 +36,7 @@ def note(
     from dltlib import processor
     from dltlib.records import versions
 
-    known = _read(root)
-    known[name] = {
+    entry = {
         "seconds": round(seconds, 1),
         "finished": datetime.now(UTC).date().isoformat(),
         "device": processor.describe(torch.device("cpu")),
@@ -42,8 +44,29 @@ def note(
         "records": list(records),
         "inputs": dict(inputs),
     }
-    text = json.dumps(dict(sorted(known.items())), indent=1) + "\n"
-    files.replace_file(path(root), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    with alone(root, "executions"):
+        known = dict(sorted((_read(root) | {name: entry}).items()))
+        text = json.dumps(known, indent=1) + "\n"
+        files.replace_file(
+            path(root), lambda temporary: temporary.write_text(text, encoding="utf-8")
+        )
+
+
+@contextlib.contextmanager
+def alone(root: Path, what: str) -> Iterator[None]:
+    """Let no other process write ``what`` of the book meanwhile; if one does, say so and wait."""
+    folder = root / "_build"
+    folder.mkdir(exist_ok=True)
+    lock = filelock.FileLock(folder / f"{what}.lock")
+    try:
+        lock.acquire(timeout=1)
+    except filelock.Timeout:
+        print(f"another process is at work on the {what}: waiting for it ...", flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def noted(root: Path, name: str, inputs: Mapping[str, str]) -> dict[str, Any] | None:

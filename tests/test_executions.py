@@ -1,6 +1,7 @@
 """What the site says of how its chapters were executed."""
 
 import json
+import multiprocessing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,24 @@ def test_the_page_shows_the_table(site: Path) -> None:
     page = (site / "book" / "status.html").read_text()
     assert page.count("<tr") == len(book.chapters()) + 1
     assert "not noted" not in page
+
+
+def _note(root: Path, name: str) -> None:
+    executions.note(root, name, 1.0, [], {})
+
+
+def test_no_note_is_lost_where_two_processes_make_them(root: Path) -> None:
+    """`dltlib book one` beside `dltlib book two`: each reads all notes and writes them back."""
+    names = ["three", "four"]
+    begin = multiprocessing.get_context("fork")
+    writers = [begin.Process(target=_note, args=(root, name)) for name in names]
+    with executions.alone(root, "executions"):
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(timeout=2)
+            assert writer.is_alive()  # it waits
+    for writer in writers:
+        writer.join(timeout=120)
+        assert writer.exitcode == 0
+    assert {"one", *names} <= json.loads(executions.path(root).read_text()).keys()
