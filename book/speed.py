@@ -273,8 +273,8 @@ page.table(
 # - **Gradients share their errors.** Four weights of an output channel are correlated with its errors at a time; in a whole layer, two weights of three
 #   channels each. Every weight has a whole vector of partial sums, and these are added up once for a band of image rows and not at every position.
 # - **Back through a pooled layer, the errors are the list.** Pooling sends an error to one position in four, and ReLU stops some of those, so that of a pooled layer's
-#   errors about one in six is not zero. In wide layers, as long as more of the weights are there than of the errors, the two change places: each error that is there multiplies a row of 64
-#   channels, of the weights (which gives the errors below) or of the input (which gives the gradients). That costs the same at any density.
+#   errors about one in six is not zero. In wide layers, as long as more of the weights are there than of the errors, the two change places: each error that is there multiplies nine rows
+#   of 16 channels, one for each tap, of the weights (which gives the errors below) or of the input (which gives the gradients). That costs the same at any density.
 # - **Rows in an order.** Four image rows, block of input channels, position, output channel, weight: the innermost loops find all they need in
 #   the caches next to the core.
 #

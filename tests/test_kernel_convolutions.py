@@ -352,8 +352,8 @@ def test_by_way_of_its_errors_float64_ends_where_the_plain_loop_ends(generator):
     [
         (1.0, 1.0, False, [1]),
         (1.0, 0.12, False, [1]),
-        (1.0, 0.08, False, []),  # the weights are the shorter list
-        (1.0, 0.08, True, [1]),  # but frozen ones are walked too
+        (1.0, 0.05, False, []),  # the weights are the shorter list
+        (1.0, 0.05, True, [1]),  # but frozen ones are walked too
         (0.25, 1.0, False, []),  # its channels fill no row
     ],
 )

@@ -47,7 +47,7 @@ each at a time. The sums and their order are the same, hence the bits.
 
 *Back through a pooled layer*, most errors are zero, and while more of its weights are there than of
 its errors, the errors are the list: the weight and the row of the walk change places, and a row is
-64 channels of one position of one image. It costs the same whatever the density, three tenths of a
+16 channels of one position of one image. It costs the same whatever the density, a fifth of a
 whole layer's gradients and errors. `sparse_errors` has it in a drawing; which layers go that way is
 decided by `layout.TURNED_WORK` and `lists.TURNED_DENSITY`.
 

@@ -78,9 +78,11 @@ def forward(net: Net, space: Space, index: int, strip: int) -> None:
     walk = Walk(layer.forward, layer.units, layer.whole)
     inputs = Inputs(space.activity, below.activity + strip * below.stride, EVERYTHING)
     if layer.pooled:
-        rows = Rows(space.errors, layer.unpooled + inside, below.plane, below.row)
         gate = Gate(space.errors, np.int64(-1))  # what is pooled is rectified
         for top in range(0, below.height, STRIPS):
+            # The same room for any four image rows.
+            at = layer.pooling - top * below.row
+            rows = Rows(space.errors, at, _four_rows(below, lanes), below.row)
             _walk(net.forward, walk, below, top, inputs, rows, gate)
             _pool(net, space, index, strip, top // 2, min(top + STRIPS, below.height) // 2)
     else:
@@ -93,6 +95,13 @@ def forward(net: Net, space: Space, index: int, strip: int) -> None:
 
 
 @compiled
+def _four_rows(planes: np.ndarray, lanes: int) -> int:
+    """From one unit's rows that are to be pooled to the next one's: a strip more than they take, an
+    odd number of strips, lest all units' rows compete for the same lines of the cache."""
+    return STRIPS * planes["row"] + lanes
+
+
+@compiled
 def _pool(net: Net, space: Space, index: int, strip: int, top: int, bottom: int) -> None:
     """The largest of each 2x2 (the first if tied, as torch has it), rectified, and which it was."""
     layer = net.layers[index]
@@ -100,7 +109,7 @@ def _pool(net: Net, space: Space, index: int, strip: int, top: int, bottom: int)
     lanes = strip_lanes(space.activity)
     size = above.height * above.width * lanes
     for unit in range(layer.units):
-        source = layer.unpooled + (1 + unit) * below.plane + below.row + lanes
+        source = layer.pooling + unit * _four_rows(below, lanes) - 2 * top * below.row
         target = above.activity + strip * above.stride + (1 + unit) * above.plane
         winners = layer.winners + (strip * layer.units + unit) * size
         for y in range(top, bottom):

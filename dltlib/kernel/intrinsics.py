@@ -373,40 +373,79 @@ correlate_positions, correlate_together = _correlator(1, SHARED), _correlator(AL
 
 
 @intrinsic
-def accumulate_channels(
-    typing: Any, target: Any, at: Any, source: Any, origin: Any, pitch: Any, indices: Any,
-    values: Any, start: Any, stop: Any,
+def accumulate_taps(
+    typing: Any, target: Any, at: Any, row: Any, source: Any, origin: Any, line: Any, pitch: Any,
+    indices: Any, values: Any, start: Any, stop: Any,
 ) -> Any:  # fmt: skip
-    """target[at :] += a sum over start <= k < stop of
-    values[k] * source[origin + indices[k] * pitch :], a row of `TILE_BYTES` each."""
-    signature = types.void(target, at, source, origin, pitch, indices, values, start, stop)
+    """A 3x3 of strips at once: target[at + y row + x lanes :] += a sum over start <= k < stop of
+    values[k] * source[origin + indices[k] pitch + y line + x lanes :].
+
+    Nine accumulators are nine registers of AVX-512; of AVX2's they want eighteen, two too many.
+    """
+    signature = types.void(
+        target, at, row, source, origin, line, pitch, indices, values, start, stop
+    )
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (target, at, source, origin, pitch, indices, values, start, stop) = _unpack(
+        (target, at, row, source, origin, line, pitch, indices, values, start, stop) = _unpack(
             context, builder, signature, arguments
         )
         strip, width = _vector(signature.args[0], STRIP_BYTES)
-        parts = [I64(part * strip.count) for part in range(STRIPS)]
+
+        def taps(rows: Any) -> list[Any]:
+            return [
+                builder.add(builder.mul(rows, I64(y)), I64(x * strip.count))
+                for y in range(3)
+                for x in range(3)
+            ]
+
         source = builder.gep(source, [origin])
         addresses = [
-            builder.bitcast(builder.gep(target, [builder.add(at, part)]), strip.as_pointer())
-            for part in parts
+            builder.bitcast(builder.gep(target, [builder.add(at, tap)]), strip.as_pointer())
+            for tap in taps(row)
         ]
-        totals = [cgutils.alloca_once(builder, strip) for _ in parts]
+        inputs = taps(line)
+        totals = [cgutils.alloca_once(builder, strip) for _ in addresses]
         for address, total in zip(addresses, totals, strict=True):
             builder.store(builder.load(address, align=width), total)
         with cgutils.for_range_slice(builder, start, stop, I64(1)) as (k, _):
             index = builder.sext(builder.load(builder.gep(indices, [k])), I64)
             here = builder.gep(source, [builder.mul(index, pitch)])
             value = _spread(builder, builder.load(builder.gep(values, [k])), strip)
-            for part, total in zip(parts, totals, strict=True):
-                row = _load(builder, here, part, strip, width)
-                builder.store(_multiply_add(builder, strip, value, row, builder.load(total)), total)
+            for tap, total in zip(inputs, totals, strict=True):
+                more = _load(builder, here, tap, strip, width)
+                builder.store(
+                    _multiply_add(builder, strip, value, more, builder.load(total)), total
+                )
         for address, total in zip(addresses, totals, strict=True):
             builder.store(builder.load(total), address, align=width)
         return context.get_dummy_value()
 
     return signature, generate
+
+
+@intrinsic
+def nonzero_lanes(typing: Any, source: Any, at: Any) -> Any:
+    """Which numbers of the strip at source[at:] are not zero, a bit for each."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, at = _unpack(context, builder, signature, arguments)
+        strip, width = _vector(signature.args[0], STRIP_BYTES)
+        value = _load(builder, source, at, strip, width)
+        kept = builder.fcmp_unordered("!=", value, ir.Constant(strip, None))
+        return builder.zext(builder.bitcast(kept, ir.IntType(strip.count)), I64)
+
+    return types.int64(source, at), generate
+
+
+@intrinsic
+def lowest_bit(typing: Any, bits: Any) -> Any:
+    """The place of the lowest bit that is set; one of them must be."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
 
 
 @intrinsic

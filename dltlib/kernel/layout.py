@@ -45,7 +45,8 @@ LAYER = np.dtype(
         ("whole", np.bool_),  # all its weights are trained
         ("forward", np.int64, (2, 2)),
         ("backward", np.int64, (2, 2)),
-        ("unpooled", np.int64),  # in errors: a strip of what is to be pooled, laid out as the input
+        ("pooling", np.int64),  # in errors: four image rows of a strip, of all units, to be pooled
+        ("unpooled", np.int64),  # in errors: a strip of what was pooled, laid out as the input
         ("winners", np.int64),  # where the first strip's choices of the pooling begin
         ("turned", np.int64),  # see `Turned`: where its weights begin, below zero if not there
     ],
@@ -76,22 +77,23 @@ class Net(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Errors other than zero."""
+    """Errors other than zero, a list for each of a strip's images."""
 
-    values: np.ndarray
-    indices: np.ndarray
-    starts: np.ndarray  # where the values of each image and unit, or position, begin
+    values: np.ndarray  # ``[lane, error]``
+    indices: np.ndarray  # likewise
+    starts: np.ndarray  # ``[lane, unit or position]``: where its values begin, and the last ends
 
 
 class Turned(NamedTuple):
     """Room for `sparse_errors`, where the vector is the channels and not the batch."""
 
-    weights: np.ndarray  # of a layer ``[tap, unit, channel]``, zeros included, then biases
+    # Channels are taken as many at a time as make a strip, which is the first of their two axes.
+    weights: np.ndarray  # of a layer ``[channels, unit, tap, channel]``, zeros too, then biases
     gradients: np.ndarray  # likewise
-    activity: np.ndarray  # ``[lane, y, x, channel]``: a band of image rows, and a border about it
+    activity: np.ndarray  # ``[lane, (channels, y, x, channel)]``: a band of rows, a border about it
     errors: np.ndarray  # likewise
-    by_unit: Errors  # ``[lane, unit]``, the indices being positions
-    by_position: Errors  # ``[lane, position]``, the indices being units
+    by_unit: Errors  # the indices being positions
+    by_position: Errors  # the indices being units
 
 
 class Space(NamedTuple):
@@ -109,7 +111,7 @@ def aligned(values: np.ndarray) -> np.ndarray:
     """A copy that begins at a cache line, lest every row of a tile straddle one more."""
     raw = np.empty(values.nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    copy = raw[start : start + values.nbytes].view(values.dtype)
+    copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
     copy[:] = values
     return copy
 
@@ -172,6 +174,8 @@ def geometry(
         below, units = planes[index], layers["units"][index]
         layers["unpooled"][index] = errors
         errors += (1 + units) * below["plane"] + lanes
+        layers["pooling"][index] = errors
+        errors += units * (STRIPS * below["row"] + lanes)
         work = below["features"] * units * below["height"] * below["width"]
         if below["features"] % columns == 0 and work >= TURNED_WORK:
             layers["turned"][index] = weights
@@ -183,7 +187,7 @@ def geometry(
                 units,
                 TURNED_ROWS * across,
             ]
-            turned = np.maximum(turned, np.multiply(sizes, lanes))
+            turned = np.maximum(turned, sizes)
     return Geometry(
         planes,
         layers,
@@ -209,16 +213,16 @@ def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> S
     activity, errors, winners = shape.sizes
     weights, images, listed, units, positions = shape.turned
 
+    lanes = STRIP_BYTES // dtype.itemsize
+
     def listing(starts: int) -> Errors:
-        # One more than there is room for: what is not kept is written behind the last.
         return Errors(
-            np.zeros(listed + 1, dtype),
-            np.zeros(listed + 1, np.int32),
-            np.zeros(starts + 1, np.int64),
+            np.zeros((lanes, listed), dtype),
+            np.zeros((lanes, listed), np.int32),
+            np.zeros((lanes, starts + 1), np.int64),
         )
 
     values = np.zeros(activity, dtype)
-    lanes = STRIP_BYTES // dtype.itemsize
     for index, here in enumerate(shape.planes):
         if index <= shape.convolutions > 0:
             ones = np.zeros((here["plane"] // here["row"], 1 + here["width"], lanes))
@@ -237,8 +241,8 @@ def workspace(shape: Geometry, dtype: np.dtype, tiles: int, gradients: int) -> S
         turned=Turned(
             weights=aligned(np.zeros(weights, dtype)),
             gradients=aligned(np.zeros(weights, dtype)),
-            activity=aligned(np.zeros(images, dtype)),
-            errors=aligned(np.zeros(images, dtype)),
+            activity=aligned(np.zeros((lanes, images), dtype)),
+            errors=aligned(np.zeros((lanes, images), dtype)),
             by_unit=listing(units),
             by_position=listing(positions),
         ),

@@ -12,9 +12,10 @@ from dltlib.kernel.layout import Geometry, Lists, Net, aligned
 # between 72 and 144 that stood out of noise, a tenth slower at 200; 150 keeps 16 channels whole.
 CACHED_ROWS, CACHED_TAPS = 100, 150
 # Share of a pooled layer's weights, the mean of those walked and those trained, from which its
-# errors are the list. At full width and with random masks, that made whole steps of Conv2 1.4 times
-# and of Conv4 1.07 times as fast at 0.11; of Conv6 0.7 times at 0.03.
-TURNED_DENSITY = 0.1
+# errors are the list. At full width, with random masks and after some steps, a whole step of Conv2
+# and Conv4 took 0.81 and 0.88 of the time at a density of 0.1; Conv4 and Conv6 as long at 0.07; and
+# 1.10 and 1.15 times as long at 0.05.
+TURNED_DENSITY = 0.07
 SHORTEST_RUN = 24  # weights of one unit in one block, on average: fewer are not worth a block
 
 
@@ -82,15 +83,15 @@ def _offsets(shape: tuple[int, ...], features: int, planes: np.void, lanes: int)
     return (begins[:, None] + taps.ravel()).ravel()
 
 
-def _places(begin: int, weight: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
+def _places(begin: int, weight: np.ndarray, bias: np.ndarray, lanes: int) -> list[np.ndarray]:
     """Where a layer's weights and biases are in `Turned`, in the order in which they are given."""
     size = weight.size + bias.size
     if begin < 0:
         return [np.full(size, -1, np.int32)]
     places = np.arange(begin, begin + size, dtype=np.int32)
     units, channels = weight.shape[:2]
-    turned = places[: weight.size].reshape(3, 3, units, channels).transpose(2, 3, 0, 1)
-    return [turned.ravel(), places[weight.size :]]
+    turned = places[: weight.size].reshape(channels // lanes, units, 3, 3, lanes)
+    return [turned.transpose(1, 0, 4, 2, 3).ravel(), places[weight.size :]]
 
 
 def flatten(
@@ -151,7 +152,7 @@ def flatten(
     for layer, weight, bias, mask in zip(layers, weights, biases, trained, strict=True):
         if mask.sum() + np.count_nonzero(mask | (weight != 0)) < 2 * TURNED_DENSITY * mask.size:
             layer["turned"] = -1
-        places += _places(layer["turned"], weight, bias)
+        places += _places(layer["turned"], weight, bias, lanes)
     numbers = np.concatenate(forward.numbers)
     position = np.empty(base, np.int32)
     position[numbers] = np.arange(len(numbers), dtype=np.int32)
