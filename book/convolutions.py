@@ -45,12 +45,6 @@ tried = {name: shelf[key] for name in CONV if (key := ("learning_rates", name)) 
 NAMES = ("supermask-1", "supermask-2", "supermask-3", "supermask-3b", "supermask-4", "supermask-5")
 
 
-def after_learning(table, arm, column="test_accuracy"):
-    """A column of a learned mask in percent after its last epoch, over the seeds."""
-    last = table[(table["round"] == table["round"].max()) & (table["arm"] == arm)]
-    return claims.interval(100 * last[column])
-
-
 def search(record):
     """Validation accuracy in percent at the end of a search for a rate: a row for each kind of
     masks, a column for each rate."""
@@ -73,7 +67,7 @@ alike = [
 
 
 ends_at = {
-    (name, arm): after_learning(other.table, arm)
+    (name, arm): claims.after_learning(other, arm)
     for name, other in conv_learned.items()
     for arm in VARIANTS
 }
@@ -459,9 +453,9 @@ print(
 # %% tags=["remove-input"]
 identity = shelf["identity_supermasks", "fc"]
 learned = shelf["learned_supermasks", "fc"]
-final = {arm: after_learning(learned.table, arm) for arm in VARIANTS}
+final = {arm: claims.after_learning(learned, arm) for arm in VARIANTS}
 bridged_to_m = {
-    arm: after_learning(identity.table, arm.replace("learned/", "learned_identity/"))
+    arm: claims.after_learning(identity, arm.replace("learned/", "learned_identity/"))
     for arm in VARIANTS
 }
 
@@ -688,10 +682,10 @@ ours = {}
 for name in ("fc", *CONV):
     if ("learned_supermasks", name) in shelf:
         known = shelf["learned_supermasks", name]
-        arm = max(VARIANTS, key=lambda arm: after_learning(known.table, arm).mean)
+        arm = max(VARIANTS, key=lambda arm: claims.after_learning(known, arm).mean)
         ours[name] = (
-            f"{after_learning(known.table, arm).mean:.1f} %, "
-            f"{after_learning(known.table, arm, 'density').mean:.0f} % left"
+            f"{claims.after_learning(known, arm).mean:.1f} %, "
+            f"{claims.after_learning(known, arm, 'density').mean:.0f} % left"
             + ("" if name == "fc" else f", width {known.plan['width']:g}")
         )
 page.table(

@@ -187,9 +187,8 @@ page.glue(
     criteria_flipped_large_final=100 * flipped[kept("large_final")].mean(),
     criteria_correlation=correlation,
     criteria_spread=float(np.std(final) / np.std(initial)),
-    criteria_begin_end=f"What began large need not end large: the weights that `large_final` keeps are to "
-    f"{100 * in_common.iloc[0, 1]:.0f} % those that `large_init` keeps".replace("`", "")
-    + f", where chance would give {100 * keep_fraction:.0f} %.",
+    criteria_begin_end="What began large need not end large: the weights that large_final keeps are to "
+    f"{100 * in_common.iloc[0, 1]:.0f} % those that large_init keeps, where chance would give {100 * keep_fraction:.0f} %.",
     criteria_unmoved=100 * float((first[0] == first[1]).mean()),
     criteria_layer=f"{layer}",
     criteria_keep=100 * keep_fraction,
@@ -442,9 +441,6 @@ gap = 100 * (table["test_accuracy"] - table["final_test_accuracy"]).abs()
 tickets = table["arm"].str.startswith(tuple(f"{name}/" for name in claims.WORKING))
 
 looked = claims.Evidence(evidence, network)
-iterations = looked.grid("criteria", "large_final/rewind/zero", "early_iteration")
-moderate = looked.window("criteria", "large_final/rewind/zero", "moderate_pruning")
-sooner = claims.interval(iterations[moderate].mean(axis=1) - iterations[0])
 images = plan["train_images"] or catalogue.DATASETS[plan["dataset"]].train
 longer = ""
 if beside is not None:
@@ -461,10 +457,8 @@ if beside is not None:
     )
 page.glue(
     criteria_caveat="Bear in mind that the dense network, too, was trained for only "
-    f"{plan['epochs']} of the paper's {paper.epochs} epochs. Frankle and Carbin report that tickets learn faster than it does, so that little time "
-    "would flatter them beside it. Here the best validation accuracy of these tickets comes "
-    f"{abs(sooner.mean):.0f} iterations {'earlier' if sooner.mean < 0 else 'later'} than the dense network's (difference {claims.bracketed(*sooner, 0)}), "
-    f"of {images // plan['batch_size'] * plan['epochs']:,}, looked at every {plan['evaluate_every']}.{longer}"
+    f"{plan['epochs']} of the paper's {paper.epochs} epochs. {page.learning_sooner(looked, 'criteria', 'large_final/rewind/zero')} "
+    f"A training takes {images // plan['batch_size'] * plan['epochs']:,}, and validation images are looked at every {plan['evaluate_every']}.{longer}"
     if plan["epochs"] < paper.epochs
     else "",
     criteria_validated=f"every {plan['evaluate_every']} iterations, as in the paper"

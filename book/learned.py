@@ -45,13 +45,7 @@ NAMES = ("supermask-3", "supermask-3b", "supermask-4", "supermask-5")
 results = [claims.judge(name, evidence, "fc") for name in NAMES]
 
 
-def after_learning(table, arm, column="test_accuracy"):
-    """A column of a learned mask in percent after its last epoch, over the seeds."""
-    last = table[(table["round"] == table["round"].max()) & (table["arm"] == arm)]
-    return claims.interval(100 * last[column])
-
-
-final = {arm: after_learning(masks_table, arm) for arm in VARIANTS}
+final = {arm: claims.after_learning(learned, arm) for arm in VARIANTS}
 paper_epochs = experiments.plan("learned_supermasks", preset="paper").epochs
 
 # %% tags=["remove-input"]
@@ -101,7 +95,6 @@ page.basis(learned)
 # mean over {glue:text}`sm_samples` sampled masks.
 
 # %% tags=["remove-input"]
-final = {arm: after_learning(masks_table, arm) for arm in VARIANTS}
 worst_of_four = min(known.mean for known in final.values())
 by_epoch = masks_table.groupby(["arm", "round"])["test_accuracy"].mean()
 first_look = sorted(set(masks_table["round"]))[1]
@@ -216,7 +209,7 @@ def read_early():
     for values, short in (("initial", "over w_i"), ("constant", "over signed constants")):
         arm = f"large_final_same_sign/{values}/plain/epoch=1"
         best = figures.best_masks(timed[timed["arm"] == arm])["test_accuracy"].mean()
-        gap = after_learning(masks_table, f"learned/{values}/plain").mean - 100 * best
+        gap = claims.after_learning(learned, f"learned/{values}/plain").mean - 100 * best
         found.append(f"{100 * best:.1f} % {short}, {gap:.1f} points behind the plain learned mask")
     return f"Read off after one epoch, large_final_same_sign masks reach {', and '.join(found)}."
 
@@ -457,7 +450,7 @@ page.show(
 layer_names = [layer.name for layer in network.layers]
 long = figures.layer_densities(masks_table, layer_names)
 at_end = long[long["round"] == long["round"].max()].groupby(["layer", "arm"])["density"].mean()
-ends_with = [after_learning(masks_table, arm, "density").mean for arm in VARIANTS]
+ends_with = [claims.after_learning(learned, arm, "density").mean for arm in VARIANTS]
 
 
 def in_place(place):

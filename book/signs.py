@@ -383,16 +383,10 @@ page.glue(
 # %% tags=["remove-input"]
 paper = experiments.plan("signs", preset="paper")
 looked = claims.Evidence({("signs", "fc"): record}, "fc")
-iterations = looked.grid("signs", REWIND, "early_iteration")
-moderate = looked.window("signs", REWIND, "moderate_pruning")
-sooner = claims.interval(iterations[moderate].mean(axis=1) - iterations[0])
 page.glue(
     signs_scale=f"One difference to bear in mind: the paper trains for {paper.epochs} epochs each time, these "
     f"records for {record.plan['epochs']}, and looks at the validation images every {paper.evaluate_every} iterations, "
-    f"these every {record.plan['evaluate_every']}. Frankle and Carbin report that tickets learn faster than the dense network, so that "
-    f"little time would flatter them beside it. Here the best validation accuracy of rewound tickets comes "
-    f"{abs(sooner.mean):.0f} iterations {'earlier' if sooner.mean < 0 else 'later'} than the dense network's at moderate pruning "
-    f"(difference {claims.bracketed(*sooner, 0)}). The comparisons of "
+    f"these every {record.plan['evaluate_every']}. {page.learning_sooner(looked, 'signs', REWIND)} The comparisons of "
     "mask-1 actions with one another are between tickets of one size."
     if record.plan["epochs"] < paper.epochs
     else "Trainings are as long as the paper's." + page.fewer_seeds(record),

@@ -156,6 +156,8 @@ class Checkpoint:
         finished: bool,
     ) -> None:
         """Add a round: its rows and keepsakes join the earlier ones, ``layers`` replace theirs."""
+        for row in rows:
+            records.check_columns(row)  # now, and not when the last round is done
         self.round, self.finished = round_, finished
         self.rows += map(dict, rows)
         tensors = {f"keepsake/{name}": value for name, value in self.keepsakes().items()}

@@ -12,7 +12,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -286,6 +286,20 @@ def write(
     return target
 
 
+def check_columns(names: Iterable[str]) -> None:
+    """Raise `UserError` for a column that nothing describes.
+
+    >>> records.check_columns(["seed", "loss"])
+    Traceback (most recent call last):
+    dltlib.errors.UserError: a record has no column 'loss': say in records.COLUMNS what it holds
+    """
+    if unknown := sorted(set(names) - set(COLUMNS)):
+        raise UserError(
+            f"a record has no column {', '.join(map(repr, unknown))}: say in records.COLUMNS "
+            f"what {'they hold' if len(unknown) > 1 else 'it holds'}"
+        )
+
+
 def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a record holds them: columns in the order of `COLUMNS`, sorted by `KEY`.
 
@@ -293,9 +307,7 @@ def as_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     {'seed': [0, 0], 'round': [0, 1], 'density': [1.0, 0.5]}
     """
     table = pd.DataFrame(rows)
-    unknown = set(table.columns) - set(COLUMNS)
-    if unknown:
-        raise KeyError(f"columns without a description in records.COLUMNS: {sorted(unknown)}")
+    check_columns(table.columns)
     table = table[[column for column in COLUMNS if column in table.columns]]
     return table.sort_values(KEY, kind="stable", ignore_index=True)
 

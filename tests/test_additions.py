@@ -35,7 +35,7 @@ from dltlib import (
 from dltlib.catalogue import Architecture, DataSource, Experiment
 from dltlib.claims import Comparison, claim, ticket
 from dltlib.errors import UserError
-from dltlib.kinds import tickets
+from dltlib.kinds import rows, tickets
 from dltlib.kinds.kind import Kind
 from dltlib.registry import Registry
 
@@ -163,6 +163,23 @@ def test_a_kind_of_experiment_from_outside() -> None:
         experiments.plan("chance", arms=("random",))
     with pytest.raises(UserError, match="does not use rounds"):
         experiments.plan("chance", rounds=2)
+
+
+def test_a_column_that_nothing_describes_is_refused_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measured = rows.trained
+    monkeypatch.setattr(
+        rows,
+        "trained",
+        lambda *given, **more: [row | {"loss": 1.0} for row in measured(*given, **more)],
+    )
+    done = []
+    plan = experiments.plan("criteria", preset="tiny", seeds=1)
+    with pytest.raises(UserError, match="no column 'loss': say in records.COLUMNS what it holds"):
+        runs.run(plan, progress=lambda iterations, *_, **__: done.append(iterations))
+    assert not done
+    assert not list(paths.records().glob("*"))
 
 
 def test_names_are_taken_once() -> None:

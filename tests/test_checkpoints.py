@@ -25,7 +25,8 @@ def layers(seed: int) -> dict[str, list[torch.Tensor]]:
 
 
 def row(round_: int) -> dict:
-    return {"arm": "a", "seed": 0, "round": round_, "test_accuracy": 0.1 + 0.2, "shrunk": math.nan}
+    values = {"test_accuracy": 0.1 + 0.2, "shrunk_share": math.nan}
+    return {"arm": "a", "seed": 0, "round": round_} | values
 
 
 def saved(path: Path) -> Checkpoint:
@@ -52,7 +53,7 @@ def test_what_was_saved_is_there_again(tmp_path: Path) -> None:
     assert read.replicas == REPLICAS
     assert [line["round"] for line in read.rows] == [0, 1]
     assert read.rows[0]["test_accuracy"] == 0.1 + 0.2  # to the last bit
-    assert math.isnan(read.rows[1]["shrunk"])
+    assert math.isnan(read.rows[1]["shrunk_share"])
     for name, expected in layers(1).items():  # those of the last round, in the order of layers
         for own, other, original in zip(
             read.layers(name), written.layers(name), expected, strict=True

@@ -100,6 +100,23 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
     assert str(learned_masks.parse("learned/constant")) == "learned/constant/plain"
     tried = "learned/constant/plain/rate=50"
     assert str(learned_masks.parse(tried)) == tried
+
+
+@pytest.mark.parametrize(
+    ("parse", "text", "written"),
+    [
+        (criterion_masks.parse, "grad/initial/plain/epoch=05", "grad/initial/plain/epoch=5"),
+        (
+            criterion_masks.parse,
+            "grad/initial/plain/accuracy=.5",
+            "grad/initial/plain/accuracy=0.5",
+        ),
+        (learned_masks.parse, "learned/initial/plain/rate=5e1", "learned/initial/plain/rate=50"),
+        (learned_masks.parse, "learned/initial/plain/rate=0.10", "learned/initial/plain/rate=0.1"),
+    ],
+)
+def test_a_number_in_an_arm_is_written_one_way(parse, text, written):
+    assert str(parse(text)) == str(parse(written)) == written
     assert plan("criteria", arms=("movement", "random/reinit")).arms == (
         "movement/rewind/zero",
         "random/reinit/zero",

@@ -86,6 +86,7 @@ from dltlib.claims.statistics import (
 )
 from dltlib.claims.tables import (
     FAILED,
+    after_learning,
     bracketed,
     by_length,
     comparisons,

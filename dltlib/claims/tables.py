@@ -20,10 +20,12 @@ from dltlib.claims.statistics import (
     PERCENT,
     UNDECIDED,
     Comparison,
+    Interval,
     Part,
     Result,
     compare,
     half_width,
+    interval,
     seeds_to_decide,
 )
 from dltlib.claims.thresholds import THRESHOLDS, Thresholds
@@ -255,6 +257,19 @@ def would_take(result: Result) -> str:
             f"more than {MANY} seeds, if they scatter as these {part.seeds} do and the means stay"
         )
     return f"about {seeds} seeds, if they scatter as these {part.seeds} do and the means stay"
+
+
+def after_learning(record: Record, arm: str, column: str = "test_accuracy") -> Interval:
+    """A column of a learned mask after its last epoch, over the seeds of its record, in percent.
+
+    >>> learned = records.read("learned_supermasks-fc-tiny")
+    >>> mean, low, high = claims.after_learning(learned, "learned/initial/plain", "density")
+    >>> low <= mean <= high < 100
+    True
+    """
+    evidence = Evidence({(record.plan["experiment"], record.plan["network"]): record}, "")
+    grid = evidence.grid(record.plan["experiment"], arm, column, record.plan["network"])
+    return interval(grid[grid.columns.max()])
 
 
 def pilot(trials: Iterable[Record]) -> pd.DataFrame:

@@ -117,9 +117,11 @@ def accuracy_table(
 def top_of_scale(
     table: pd.DataFrame, arms: Sequence[str], least_density: float = 0.03
 ) -> tuple[float, float]:
-    """The range, in percent, that holds these arms' means down to a density: what to zoom on."""
+    """The range, in percent, that holds these arms' means down to a density, and the interval of
+    the dense network: what to zoom on."""
     known = curves(table, arms)
-    values = 100 * known.loc[known["density"] >= least_density, "mean"]
+    means = known.loc[known["density"] >= least_density, "mean"]
+    values = 100 * pd.Series([*means, *dense_baseline(table)])
     room = 0.2 * (values.max() - values.min())
     return values.min() - room, values.max() + room
 

@@ -40,13 +40,17 @@ class CriterionMask(NamedTuple):
 
 
 def parse(text: str) -> CriterionMask:
-    """A `CriterionMask` from ``criterion[/values[/scaling[/stop]]]``."""
+    """A `CriterionMask` from ``criterion[/values[/scaling[/stop]]]``, numbers written one way."""
     parts = text.split("/")
     mask = mask_arms.parse("/".join(parts[:3]), criteria.CRITERIA.find)
     arm = CriterionMask(*mask, *parts[3:4])
     if len(parts) > 4:
         raise UserError(f"a supermask by criterion is {GRAMMAR}, not {text!r}")
-    stop_of(arm.stop)
+    epoch, share = stop_of(arm.stop)
+    if epoch is not None:
+        return arm._replace(stop=f"epoch={epoch}")
+    if share is not None:
+        return arm._replace(stop=f"accuracy={mask_arms.written(share)}")
     return arm
 
 

@@ -46,14 +46,12 @@ class LearnedMask(NamedTuple):
 
 
 def parse(text: str) -> LearnedMask:
-    """A `LearnedMask` whose source is one of `catalogue.LEARNED_SOURCES`."""
+    """A `LearnedMask` of one of `catalogue.LEARNED_SOURCES`, its rate written one way."""
     parts = text.split("/")
     arm = LearnedMask(*mask_arms.parse("/".join(parts[:3]), _find_source), *parts[3:4])
     if len(parts) > 4:
         raise UserError(f"a learned supermask is {GRAMMAR}, not {text!r}")
-    if arm.rate:
-        _own_rate(arm)
-    return arm
+    return arm._replace(rate=f"rate={mask_arms.written(_own_rate(arm))}") if arm.rate else arm
 
 
 def rate_of(arm: LearnedMask, plan: Plan) -> float:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from dltlib import catalogue
 from dltlib.errors import UserError
 
@@ -34,3 +36,12 @@ def parse(text: str, find_source: Callable[[str], object]) -> MaskArm:
             f"one of {', '.join(catalogue.MASK_SCALINGS)}"
         )
     return arm
+
+
+def written(number: float) -> str:
+    """A number in an arm as it is written whatever was typed.
+
+    >>> [written(float(text)) for text in ("5e1", "50.0", "0.10", "1e-5")]
+    ['50', '50', '0.1', '0.00001']
+    """
+    return np.format_float_positional(number, trim="-")
