@@ -34,14 +34,11 @@ REWIND = "large_final/rewind/zero"
 NEW_VALUES = ("reinit", "reshuffle", "constant")
 RANDOM = [f"large_final/{name}/zero" for name in NEW_VALUES]
 KEPT = [f"large_final/signed_{name}/zero" for name in NEW_VALUES]
-
+CLAIMS = ("signs-1", "signs-2", "signs-3")
 
 record = records.read(records.largest("signs", "fc", preset))
 table = record.table
-results = [
-    claims.judge(name, {("signs", "fc"): record}, "fc")
-    for name in ("signs-1", "signs-2", "signs-3")
-]
+results = [claims.judge(name, {("signs", "fc"): record}, "fc") for name in CLAIMS]
 others = records.others("signs", record)
 print(f"record {record.name}; arms compared near {100 * at_density:g} % of weights left")
 
@@ -410,7 +407,11 @@ page.verdicts(
 #   **{glue:text}`verdict_signs_3`** ({glue:text}`holds_signs_3`).
 #
 # {glue:text}`signs_scale` (Their report: {cite:p}`frankle2019lottery`.)
-#
+
+# %% tags=["remove-input"]
+page.by_length("signs", CLAIMS)
+
+# %% [markdown]
 # ## Other networks, other data
 #
 # The same seven arms elsewhere: the fully connected network on digits, and the paper's convolutional networks on
@@ -434,8 +435,7 @@ if others:
     for other in others:
         there = {("signs", other.plan["network"]): other}
         judged[page.titled(other)] = [
-            claims.judge(name, there, other.plan["network"])
-            for name in ("signs-1", "signs-2", "signs-3")
+            claims.judge(name, there, other.plan["network"]) for name in CLAIMS
         ]
     page.table(
         pd.DataFrame(

@@ -96,7 +96,6 @@ page.glue(
     speed_epochs=bench.EPOCHS,
 )
 print("made on:", facts["device"])
-print("GPU:", facts["gpu"] or "none was there")
 
 # %% [markdown]
 # ## What a replica's iteration costs
@@ -112,12 +111,13 @@ print("GPU:", facts["gpu"] or "none was there")
 # fused operation (`fused=True`, which is not what PyTorch does unless asked), Adam costs it less; the table has that ratio, too.
 
 # %% tags=["remove-input"]
-figure = figures.cost_curves(bench.times(record, "fc"))
+by_way = bench.times(record, "fc").pivot_table("median", "round", "way")
+saved = 100 * (1 - by_way["plain, fused"] / by_way["plain"])
 page.show(
-    figure,
+    figures.cost_curves(bench.times(record, "fc")),
     name="fig-speed-density",
     alt="Milliseconds per replica and iteration against weights left, both on log axes. The plain "
-    "loop's line is level, with fused Adam a little lower; this library's begins below both and falls "
+    f"loop's line is level, with fused Adam {saved.min():.0f} to {saved.max():.0f} % lower; this library's begins below both and falls "
     "as weights are pruned, to a small fraction at one per cent.",
     caption="Cost of training FC: time per replica and iteration against density. Bands reach from the "
     "10th to the 90th percentile over the turns.",
@@ -272,8 +272,8 @@ page.table(
 #   right needs half of the new inputs that it would need if the four lay side by side.
 # - **Gradients share their errors.** Four weights of an output channel are correlated with its errors at a time; in a whole layer, two weights of three
 #   channels each. Every weight has a whole vector of partial sums, and these are added up once for a band of image rows and not at every position.
-# - **Back through a pooled layer, the errors are the list.** Pooling sends an error to one position in four, and ReLU stops some of those, so that of a pooled layer's
-#   errors about one in six is not zero. In wide layers, as long as more of the weights are there than of the errors, the two change places: each error that is there multiplies nine rows
+# - **Back through a pooled layer, the errors are the list.** Pooling sends an error to one position in four, and ReLU stops some of those, so that most of a pooled layer's
+#   errors are zero. In wide layers, unless few of the weights are left, the two change places: each error that is there multiplies nine rows
 #   of 16 channels, one for each tap, of the weights (which gives the errors below) or of the input (which gives the gradients). That costs the same at any density.
 # - **Rows in an order.** Four image rows, block of input channels, position, output channel, weight: the innermost loops find all they need in
 #   the caches next to the core.
@@ -284,13 +284,13 @@ page.table(
 # %% tags=["remove-input"]
 gains = bench.conv_ratios(record)
 conv_fused = bench.conv_ratios(record, against="plain, fused")
-figure = figures.gain_curves(gains)
+end_to_end = gains.sort_values("round").groupby(["network", "width"])["median"].agg(["first", "last"])
 page.show(
-    figure,
+    figures.gain_curves(gains),
     name="fig-speed-conv",
     alt="Times faster than the plain loop against weights left, both on log axes, for Conv2, Conv4 and Conv6, each "
-    "at a quarter of its width and at full width. All lines rise as weights are pruned, the narrow networks' "
-    "above those of full width where most weights are there.",
+    f"at a quarter of its width and at full width. All lines rise as weights are pruned, from {end_to_end['first'].min():.1f} to "
+    f"{end_to_end['first'].max():.1f} where all are there to {end_to_end['last'].min():.1f} to {end_to_end['last'].max():.1f} where fewest are.",
     caption="Convolutional networks on CIFAR-10: how many times faster than the plain loop, against density. Dashed: "
     "a quarter of the channels and hidden units. Bands reach from the 10th to the 90th percentile.",
     source=record.provenance(),
@@ -339,7 +339,7 @@ page.glue(
 # Conv2 at full width is trained {glue:text}`conv_dense:.2f` times as fast as by the plain loop where all its weights are there, and {glue:text}`conv_end:.1f` times where
 # 21 rounds have left few. Over the 24 rounds of an arm that is {glue:text}`conv_arm:.1f` times, and {glue:text}`conv_arm_narrow:.1f` times at a
 # quarter of the width. The plain loop takes {glue:text}`conv_plain_dense:.0f` ms for the dense network and between {glue:text}`conv_plain_low:.0f` and
-# {glue:text}`conv_plain_high:.0f` ms in later rounds: about as much, whatever is left.
+# {glue:text}`conv_plain_high:.0f` ms in later rounds, where it has gradients to mask: no less the fewer are left.
 #
 # Where does the rest go? Dense and at full width the plain loop runs at {glue:text}`conv_plain_peak:.0f` % of the machine's matrix peak. No way of arranging the same arithmetic is faster than
 # the peak; the library gets to {glue:text}`conv_peak:.0f` %, counted by the arithmetic of the weights, because it leaves out that of errors which are zero. What else it waits for are mostly loads: a layer of
@@ -354,27 +354,21 @@ page.glue(
 # On a GPU the data set lives on the device as bytes, and a whole step of all replicas (gathering the batch, forward, backward, masking the gradients,
 # Adam) is captured once as a CUDA graph and then replayed: two launches for each iteration instead of hundreds, and nothing that
 # makes the host wait before the epoch ends. Fully connected layers are batched matrix products over the replicas, convolutions are
-# grouped, channels last, in fp32, tf32 or bf16 as `--precision` says, with weights always in fp32. `dltlib bench` measures this path
-# beside the eager loop wherever PyTorch sees a GPU.
+# grouped, channels last, in fp32, tf32 or bf16 as `--precision` says, with weights always in fp32. `dltlib bench --gpu` measures this path
+# beside the eager loop, into a record of its own.
 
 # %% tags=["remove-input"]
-if facts["gpu"]:
-    gpu = bench.times(record, "gpu")
+if bench.record_path(gpu=True).exists():
+    on_gpu = bench.read(bench.record_path(gpu=True))
     page.table(
-        pd.DataFrame(
-            {
-                "network": gpu["network"],
-                "way": gpu["way"],
-                "replicas": gpu["replicas"],
-                "µs per replica and iteration": (1e3 * gpu["median"]).round(2),
-                "TFLOP/s": (gpu["operations"] / gpu["median"] / 1e9).round(1),
-            }
-        ),
-        caption=f"Training steps on {facts['gpu']}.",
+        bench.gpu_speeds(on_gpu)
+        .round({"microseconds": 2, "teraflops": 1})
+        .rename(columns={"microseconds": "µs per replica and iteration", "teraflops": "TFLOP/s"}),
+        caption=f"Training steps. {on_gpu.provenance()}",
         index=False,
     )
 else:
-    print("No GPU was there when this record was made: nothing is claimed about its speed.")
+    print("No GPU has been measured yet: nothing is claimed about its speed.")
 
 # %% [markdown]
 # ## See for yourself

@@ -505,9 +505,10 @@ def learned_mask_cases(dataset: Dataset) -> list[Case]:
     ]
 
 
-def gpu_cases(dataset: Dataset, colours: Dataset, settings: Settings, size: Effort) -> list[Case]:
+def gpu_cases(
+    dataset: Dataset, colours: Dataset, settings: Settings, size: Effort, device: torch.device
+) -> list[Case]:
     """The same on a GPU: FC, and Conv2 and Conv6 in bf16, each beside the eager loop."""
-    device = torch.device("cuda")
     fc = networks.build("fc", dataset.input_shape)
     conv2, conv6 = (
         networks.build(name, colours.input_shape, size.conv_widths[-1])
@@ -652,30 +653,36 @@ def _random_split(count: int, shape: tuple[int, ...], chance: Tensor) -> Split:
 # --- the whole benchmark, its record ----------------------------------------------------------
 
 
-def run(size: Effort = FULL, report: Callable[[str], None] = print) -> Path:
-    """Measure everything and write the record; returns its path.
+def run(size: Effort = FULL, report: Callable[[str], None] = print, gpu: bool = False) -> Path:
+    """Measure everything that a CPU does, or a ``gpu``, and write its record; returns the path.
 
-    The full benchmark's goes to `paths.records()`, any other's to `paths.runs()`.
+    The full benchmark's goes to `paths.records()`, any other's to `paths.runs()`. Raises
+    `UserError` if a GPU is asked for and none is there.
     """
-    target = (paths.records() if size == FULL else paths.runs()) / "bench.json"
+    device = processor.choose("cuda" if gpu else "cpu")
+    target = record_path(gpu, paths.records() if size == FULL else paths.runs())
     files.check_writable(target.parent)
     begin, started, load = time.perf_counter(), _processor_times(), os.getloadavg()[0]
     dataset, data = load_images(size)
     colours, colour_data = load_images(size, "cifar10")
     colours = colours.with_train_images(size.conv_images)
     settings = Settings(epochs=1, learning_rate=1.2e-3)
-    report(f"memory, on {data}")
-    memory = memory_used(dataset, settings)
-    parts: dict[str, Callable[[], list[Case]]] = {
-        "FC by density": lambda: fc_cases(dataset, settings, size) + peak_cases(size),
-        "FC by replicas": lambda: replica_cases(dataset, settings, size),
-        "FC by width": lambda: width_cases(dataset, settings, size),
-        "learned masks": lambda: learned_mask_cases(dataset),
-    }
-    convs = list(itertools.product(("conv2", "conv4", "conv6"), size.conv_widths))
-    parts |= {conv_part(*conv): partial(conv_cases, *conv, colours, size) for conv in convs}
-    if torch.cuda.is_available():
-        parts["GPU"] = lambda: gpu_cases(dataset, colours, settings, size)
+    parts: dict[str, Callable[[], list[Case]]]
+    if gpu:
+        parts = {"GPU": lambda: gpu_cases(dataset, colours, settings, size, device)}
+    else:
+        parts = {
+            "FC by density": lambda: fc_cases(dataset, settings, size) + peak_cases(size),
+            "FC by replicas": lambda: replica_cases(dataset, settings, size),
+            "FC by width": lambda: width_cases(dataset, settings, size),
+            "learned masks": lambda: learned_mask_cases(dataset),
+        }
+        convs = list(itertools.product(("conv2", "conv4", "conv6"), size.conv_widths))
+        parts |= {conv_part(*conv): partial(conv_cases, *conv, colours, size) for conv in convs}
+    whole: dict[str, Any] = {}
+    if not gpu:
+        report(f"memory, on {data}")
+        whole["memory"] = memory_used(dataset, settings)
     cases = []
     for name, make in parts.items():
         report(name)
@@ -684,28 +691,26 @@ def run(size: Effort = FULL, report: Callable[[str], None] = print) -> Path:
             make(), size.conv_repetitions if long else size.repetitions, size.seconds
         )
         gc.collect()
-    report("a slice of the paper's programme")
-    with tempfile.TemporaryDirectory() as directory:
-        part = measure_slice(dataset, size, Path(directory))
+    if not gpu:
+        report("a slice of the paper's programme")
+        with tempfile.TemporaryDirectory() as directory:
+            whole["slice"] = measure_slice(dataset, size, Path(directory))
+        whole["before"] = _earlier_ratios(target)
     ours, everybody = (now - then for now, then in zip(_processor_times(), started, strict=True))
     facts = {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - begin, 1),
-        "device": processor.describe(torch.device("cpu")),
+        "device": processor.describe(device),
         "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "load_before": round(load, 2),
         "busy_with_others": round(max(0.0, everybody - ours) / max(everybody, 1e-9), 3),
         "data": f"{data}; convolutions: {colour_data}",
         "batch_size": settings.batch_size,
-        "command": "dltlib bench" if size == FULL else "dltlib bench --quick",
+        "command": f"dltlib bench{' --gpu' * gpu}{' --quick' * (size != FULL)}",
         "commit": records.commit(),
         "versions": records.versions(),
-        "memory": memory,
-        "slice": part,
-        "before": _earlier_ratios(target),
     }
-    write(target, facts, cases)
+    write(target, facts | whole, cases)
     return target
 
 
@@ -759,12 +764,17 @@ class Bench:
         )
 
 
+def record_path(gpu: bool = False, directory: Path | None = None) -> Path:
+    """Where the record of a benchmark is: a CPU's and a GPU's are two."""
+    return (directory or paths.records()) / ("bench-gpu.json" if gpu else "bench.json")
+
+
 def read(path: Path | None = None) -> Bench:
-    """The committed benchmark, or the one at ``path``.
+    """The committed benchmark of a CPU, or the one at ``path``.
 
     Raises `UserError` if it is missing or damaged.
     """
-    path = path or paths.records() / "bench.json"
+    path = path or record_path()
     try:
         facts = json.loads(path.read_text())
         table = pd.DataFrame(facts.pop("cases")).explode("milliseconds", ignore_index=True)
@@ -886,20 +896,41 @@ def programme_hours(bench: Bench, seeds: int = SEEDS, epochs: int = EPOCHS) -> f
     return float(seconds) / 3600
 
 
+def gpu_speeds(bench: Bench) -> pd.DataFrame:
+    """Of a GPU's benchmark, a row for each case: network, way, number of replicas, microseconds
+    per replica and iteration, and TFLOP/s."""
+    found = times(bench, "gpu")
+    return found[["network", "way", "replicas"]].assign(
+        microseconds=1e3 * found["median"],
+        teraflops=found["operations"] / found["median"] / 1e9,
+    )
+
+
 def describe(bench: Bench) -> list[str]:
     """What a terminal shows at the end: a few lines."""
+    if (bench.table["part"] == "gpu").any():
+        return [f"training steps on {bench.facts['device']}:"] + [
+            f"  {row.network}, {row.way}, {row.replicas} replicas: {row.microseconds:.2f} us per "
+            f"replica and iteration, {row.teraflops:.1f} TFLOP/s"
+            for row in gpu_speeds(bench).itertuples()
+        ]
     lines = [f"FC, milliseconds per replica and iteration ({bench.facts['device']}):"]
     medians = times(bench, "fc").set_index(["round", "way"])["median"]
-    for row in ratios(bench).itertuples():
+    for row, fused in _beside_fused(bench, "fc"):
         ours, plain = medians[row.round, "engine"], medians[row.round, "plain"]
         lines.append(
             f"  density {row.density:5.3f}: engine {ours:.3f}, plain loop {plain:.3f}: "
-            f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f})"
+            f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f}; fused Adam {fused:.1f})"
         )
     for part in conv_parts(bench):
-        found = ratios(bench, part).itertuples()
-        listed = ", ".join(f"{row.median:.2f} at density {row.density:.3f}" for row in found)
-        lines.append(f"{part}, times faster: {listed}; over an arm {arm_ratio(bench, part):.1f}")
+        listed = ", ".join(
+            f"{row.median:.2f} ({fused:.2f}) at density {row.density:.3f}"
+            for row, fused in _beside_fused(bench, part)
+        )
+        lines.append(
+            f"{part}, times faster (than fused Adam): {listed}; "
+            f"over an arm {arm_ratio(bench, part):.1f}"
+        )
     for row in times_of_arithmetic(bench).itertuples():
         lines.append(
             f"learned masks, FC: {row.median:.2f} times their arithmetic at its fastest "
@@ -909,13 +940,11 @@ def describe(bench: Bench) -> list[str]:
     lines.append(
         f"criteria, signs and zeros, {SEEDS} seeds, {EPOCHS} epochs: {programme_hours(bench):.1f} h"
     )
-    gpu = bench.facts["gpu"]
-    lines.append(f"GPU: {gpu}" if gpu else "no GPU was there: its path was not measured")
-    if gpu:
-        for row in times(bench, "gpu").itertuples():
-            speed = row.operations / row.median / 1e9
-            lines.append(
-                f"  {row.network}, {row.way}, {row.replicas} replicas: {row.median * 1e3:.2f} us "
-                f"per replica and iteration, {speed:.1f} TFLOP/s"
-            )
     return lines
+
+
+def _beside_fused(bench: Bench, part: str) -> Iterator[tuple[Any, float]]:
+    """The rows of `ratios`, and for each the median ratio to the loop with fused Adam."""
+    fused = ratios(bench, part, against="plain, fused").set_index("round")["median"]
+    for row in ratios(bench, part).itertuples():
+        yield row, float(fused.get(row.round, math.nan))

@@ -246,6 +246,11 @@ def _parser() -> argparse.ArgumentParser:
         "book/records/bench.json. Takes some minutes; let the machine do nothing else meanwhile.",
     )
     bench.add_argument(
+        "--gpu",
+        action="store_true",
+        help="time a GPU's training steps, into a record of their own (bench-gpu.json)",
+    )
+    bench.add_argument(
         "--quick", action="store_true", help="see that it runs, in seconds; the times mean nothing"
     )
     bench.set_defaults(command=_bench)
@@ -378,7 +383,7 @@ def _claims(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     from dltlib import bench
 
-    target = bench.run(bench.QUICK if options.quick else bench.FULL)
+    target = bench.run(bench.QUICK if options.quick else bench.FULL, gpu=options.gpu)
     print("\n".join(bench.describe(bench.read(target))))
     if options.quick:
         print("quick: it runs; the times mean nothing")

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
 from dltlib import catalogue, randomness
@@ -248,6 +248,15 @@ def _forward_together(
     # Logits are never rounded to bf16, where two classes often tie.
     with torch.autocast(activity.device.type, enabled=False):
         return torch.baddbmm(biases[-1][:, None], activity.to(weights[-1].dtype), weights[-1])
+
+
+def as_used(values: Shaped[Tensor, "replica *shape"]) -> Shaped[Tensor, "replica *shape"]:
+    """The same values of a layer, kernels stored with their channels last, as convolutions on a GPU
+    want them: no copy in each step. What is computed from such tensors number by number is stored
+    likewise."""
+    if values.ndim != 5:
+        return values
+    return values.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
 
 
 def _channels_last(images: Tensor) -> Tensor:

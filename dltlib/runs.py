@@ -59,16 +59,9 @@ def run(
             return storage.record_path(plan)
         work = storage.resume(plan, fingerprint, fitting, force, accept_change)
         report_earlier(work, progress)
-        try:
-            for checkpoint in work.checkpoints:
-                for _ in rounds(plan, checkpoint, device, dataset, progress):
-                    pass
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"the memory of {processor.describe(device)} does not hold that many networks side "
-                "by side: choose fewer with --at-once; the same command goes on from the last "
-                "checkpoint"
-            ) from error
+        for checkpoint in work.checkpoints:
+            for _ in rounds(plan, checkpoint, device, dataset, progress):
+                pass
         return storage.finish(work, processor.describe(device))
 
 
@@ -112,7 +105,10 @@ def rounds(
     dataset: Dataset,
     progress: Progress | None = None,
 ) -> Iterator[None]:
-    """Run a shard from its checkpoint to its end, pausing whenever the checkpoint was saved."""
+    """Run a shard from its checkpoint to its end, pausing whenever the checkpoint was saved.
+
+    Raises `UserError` if the device's memory does not suffice.
+    """
     if checkpoint.finished:
         return
     checkpoint.begin()
@@ -123,4 +119,10 @@ def rounds(
 
     network = experiments.build_network(plan)
     shard = Shard(plan, network, dataset, device, checkpoint, report)
-    yield from KINDS.find(plan.kind).run(shard)
+    try:
+        yield from KINDS.find(plan.kind).run(shard)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the memory of {processor.describe(device)} does not hold that many networks side by "
+            "side: choose fewer with --at-once; the same command goes on from the last checkpoint"
+        ) from error

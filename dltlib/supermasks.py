@@ -187,9 +187,16 @@ class Learner:
             for layer in self.network.layers
         ]
         self.biases = networks.initial_biases(self.network, len(self.seeds), device)
+        if device.type == "cuda":
+            self.lay_out()
         if self.rates is not None:
             self._rates = torch.tensor(self.rates, dtype=self.values[0].dtype, device=device)
         self._captured: _Captured | None = None
+
+    def lay_out(self) -> None:
+        """Store everything as a GPU's convolutions use it (see `networks.as_used`)."""
+        for name in ("values", "scores", "momentum", "keys"):
+            setattr(self, name, [networks.as_used(part) for part in getattr(self, name)])
 
     def probabilities(self) -> Weights:
         """sigma(m) of every weight."""

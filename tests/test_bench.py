@@ -40,7 +40,6 @@ FACTS = {
     "finished": "2026-01-01T00:00:00",
     "commit": "0123456789abcdef",
     "command": "dltlib bench",
-    "gpu": None,
     "slice": {"iterations": 100, "epoch_seconds": [2.0, 4.0], "other_seconds": [1.0, 1.0, 1.0]},
 }
 
@@ -157,9 +156,8 @@ def test_quick_benchmark_leaves_a_whole_record(
             rounds = bench.ratios(found, part, against=against)["round"]
             assert set(rounds) == set(bench.QUICK.rounds)
     assert bench.all_ratios(found)["conv6, width 0.0625, round 10"] > 0
-    assert found.facts["gpu"] is None or torch.cuda.is_available()
-    if not torch.cuda.is_available():
-        assert "no GPU was there" in printed.out
+    assert not (found.table["part"] == "gpu").any(), "that is a record of its own"
+    assert printed.out.count("fused Adam") == len(bench.QUICK.rounds) + len(convolutions)
     assert found.facts["threads"] == 1
     assert len(found.facts["slice"]["arms"]) == 9 + 6 + 4, "the standard ticket counts once"
     memory = found.facts["memory"]
@@ -258,3 +256,57 @@ def test_readme_quotes_the_record(committed: bench.Bench) -> None:
     for width in bench.FULL.conv_widths:
         part = bench.conv_part("conv2", width)
         assert f"{bench.arm_ratio(committed, part):.1f} times at width {width:g}" in section[1]
+
+
+# --- a GPU's --------------------------------------------------------------------------------------
+
+# On an H100: microseconds of one of 64 or more FC replicas, and what a convolution's bf16 reach.
+GPU_GOALS = {"fc": 5.0, "TFLOP/s": 250.0}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is there")
+def test_a_gpu_that_is_not_there_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("DLTLIB_RECORDS", str(tmp_path / "records"))
+    assert cli.main(["bench", "--gpu"]) != 0
+    assert "torch sees no CUDA GPU here" in capsys.readouterr().err
+    assert not (tmp_path / "records").exists()
+
+
+def test_the_gpus_cases_are_laid_out_without_one() -> None:
+    """Made on the CPU and not run: networks, replicas, and what each iteration multiplies."""
+    grey, colours = reference.dataset((1, 28, 28)), reference.dataset((3, 32, 32))
+    cases = bench.gpu_cases(grey, colours, SETTINGS, bench.QUICK, torch.device("cpu"))
+    laid_out = [(case.facts["network"], case.facts["way"], case.replicas) for case in cases]
+    assert {row for row in laid_out if row[2] > 1 and row[1] == "engine"} == {
+        *(("fc", "engine", count) for count in (16, 64, 128)),
+        *((name, "engine", count) for name in ("conv2", "conv6") for count in (8, 32)),
+    }
+    for way in ("plain", "plain, fused"):
+        assert {row[0] for row in laid_out if row[1] == way} == {"fc", "conv2", "conv6"}
+    assert all(case.facts["operations"] > 0 for case in cases)
+
+
+def test_a_gpus_record_is_told_in_microseconds_and_teraflops(tmp_path: Path) -> None:
+    cases = [case("gpu", "engine", 0, [0.004, 0.005, 0.006], replicas=64, operations=1e9)]
+    bench.write(tmp_path / "bench-gpu.json", FACTS | {"device": "a GPU"}, cases)
+    found = bench.read(tmp_path / "bench-gpu.json")
+    (row,) = bench.gpu_speeds(found).itertuples()
+    assert row.microseconds == pytest.approx(5)
+    assert row.teraflops == pytest.approx(200)
+    title, line = bench.describe(found)
+    assert "a GPU" in title
+    assert "64 replicas: 5.00 us per replica and iteration, 200.0 TFLOP/s" in line
+
+
+@pytest.mark.skipif(
+    not (committed_gpu := COMMITTED.with_name("bench-gpu.json")).exists(),
+    reason="no GPU has been measured",
+)
+def test_the_gpus_record_reaches_its_goals() -> None:
+    speeds = bench.gpu_speeds(bench.read(committed_gpu))
+    ours = speeds[speeds["way"] == "engine"]
+    best = ours.groupby("network")
+    assert best["microseconds"].min()["fc"] <= GPU_GOALS["fc"]
+    assert (best["teraflops"].max()[["conv2", "conv6"]] >= GPU_GOALS["TFLOP/s"]).all()

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from dltlib import cli, cluster, experiments, paths, plans, runs
+from dltlib import cli, cluster, experiments, paths, plans, runs, training
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
 
@@ -124,3 +125,37 @@ def test_a_worker_goes_on_under_an_accepted_change(plan: plans.Plan, place) -> N
     opened = Checkpoint.open(path / "shard", plan.hash)
     assert opened.origins == [before, after]
     assert opened.round == 1
+
+
+class _Workers:
+    """A client whose workers answer `cluster._gpu_and_threads` with what is given."""
+
+    def __init__(self, answers: dict[str, tuple[bool, int]]) -> None:
+        self.answers = answers
+
+    def run(self, asked: object) -> dict[str, tuple[bool, int]]:
+        assert asked is cluster._gpu_and_threads
+        return self.answers
+
+
+def test_workers_that_share_a_gpu_are_refused_by_name() -> None:
+    workers = _Workers({"one:1": (True, 1), "two:2": (True, 4), "three:3": (False, 8)})
+    with pytest.raises(UserError, match="start two:2 with --nthreads 1, or choose --device cpu"):
+        cluster._refuse_shared_gpus(workers, "auto")
+    cluster._refuse_shared_gpus(workers, "cpu")
+    del workers.answers["two:2"]
+    cluster._refuse_shared_gpus(workers, "auto")
+
+
+def test_a_workers_memory_that_does_not_suffice_is_one_clear_error(
+    plan: plans.Plan, place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    taken = cluster.fingerprint(plan, "cpu")
+    monkeypatch.setattr(training, "train", fail)
+    monkeypatch.setattr(cluster, "fingerprint", lambda *_: taken)
+    origins = [{"commit": "none", **taken}]
+    with pytest.raises(UserError, match="choose fewer with --at-once"):
+        cluster.advance(plan, list(plan.replicas), origins, None, "cpu")

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -635,9 +636,12 @@ def test_memory_that_does_not_suffice_is_one_clear_error(monkeypatch: pytest.Mon
     def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    some = small(arms=("random",), seeds=1, rounds=0)
+    dataset = experiments.load_dataset(some)
+    fingerprints.take(some, dataset, torch.device("cpu"))  # trains a little, and is remembered
     monkeypatch.setattr(training, "train", fail)
     with pytest.raises(UserError, match="choose fewer with --at-once"):
-        runs.run(small(arms=("random",), seeds=1, rounds=0))
+        runs.run(some, dataset=dataset)
 
 
 @pytest.mark.parametrize("count", [0, -1])
@@ -774,6 +778,16 @@ def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
     assert done == experiments.size(some).iterations
     expected = {"criteria": {0, 1}, "supermasks": {0, 1}, "learned_supermasks": set(range(1, 15))}
     assert rounds == expected[experiment]
+
+
+def test_tests_of_masks_are_counted_for_what_is_left_of_the_weights() -> None:
+    """A round more costs a test for each arm and seed, and the sparser the less."""
+    plans = [small("supermasks", rounds=rounds) for rounds in range(24)]
+    totals = [experiments.size(plan).iterations for plan in plans]
+    each = [after - before for before, after in itertools.pairwise(totals)]
+    assert each == sorted(each, reverse=True)
+    assert each[0] > 3 * each[-1]
+    assert each[-1] >= len(plans[0].arms) * plans[0].seeds
 
 
 def test_too_many_train_images_are_refused() -> None:

@@ -115,17 +115,20 @@ def test_a_step_refuses_other_images_than_its_graph_has_seen() -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_each_precision_is_what_it_says(name: str) -> None:
-    exact = trained(name, GPU, torch.float64, Settings(epochs=2, learning_rate=1e-4))
+    """Losses, not weights: of a gradient that is nearly nothing Adam makes a whole step."""
+
+    def losses(dtype: torch.dtype, precision: str) -> Tensor:
+        settings = Settings(1, learning_rate=1e-4, precision=precision)
+        return outcome(name, GPU, dtype, settings).training_loss.cpu().double()
+
+    exact = losses(torch.float64, "fp32")
     error = {
-        precision: differ(
-            trained(name, GPU, torch.float32, Settings(2, learning_rate=1e-4, precision=precision)),
-            exact,
-        )
+        precision: ((losses(torch.float32, precision) - exact).abs() / exact).max().item()
         for precision in ("fp32", "tf32", "bf16")
     }
-    assert error["fp32"] < 1e-3
-    assert error["fp32"] < error["tf32"] < 0.1
-    assert error["fp32"] < error["bf16"] < 0.3
+    assert error["fp32"] < 1e-5
+    assert error["fp32"] < error["tf32"] < 1e-2
+    assert error["fp32"] < error["bf16"] < 5e-2
 
 
 @pytest.mark.parametrize(("precision", "smallest", "largest"), [
@@ -235,7 +238,8 @@ def test_memory_is_estimated_above_what_is_used_and_not_far_above(name: str) -> 
 
 
 def test_the_bench_has_its_gpu_part() -> None:
-    network_cases = bench.gpu_cases(reference.dataset((1, 28, 28)), Settings(1, 1e-3), bench.QUICK)
+    grey, colours = reference.dataset((1, 28, 28)), reference.dataset((3, 32, 32))
+    network_cases = bench.gpu_cases(grey, colours, Settings(1, 1e-3), bench.QUICK, GPU)
     rows = bench.take_turns(network_cases, repetitions=1, seconds=0.01)
     assert {row["network"] for row in rows} >= {"fc", "conv6"}
     assert all(row["milliseconds"][0] > 0 for row in rows)

@@ -447,6 +447,53 @@ def test_a_replica_gets_the_same_bits_in_any_company(generator, by_errors):
             assert same_bits(train(order, threads, cut), [part[order] for part in together])
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    channels=st.lists(st.sampled_from([1, 5, 13, 16]), max_size=4),
+    wide=st.booleans(),
+    shape=st.tuples(st.integers(1, 3), st.integers(4, 13), st.integers(4, 11)),
+    batch=st.integers(1, 70),
+    replicas=st.lists(
+        st.tuples(st.sampled_from([0.0, 0.02, 0.3, 1.0]), st.booleans(), st.integers(0, 1)),
+        min_size=2,
+        max_size=4,
+    ),
+    cut=st.integers(1, 3),
+    data=st.data(),
+)
+def test_bits_depend_on_no_neighbour_order_thread_or_division(
+    channels, wide, shape, batch, replicas, cut, data
+):
+    """Any network, dense ones included; ``wide``: some replicas go back by their errors and others,
+    of few weights, do not, in the same room."""
+    draws = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
+    if wide:
+        channels = [64, 3, *channels[:2]]
+    network = Network("any", shape, tuple(channels), (7,))
+    images, labels = draw_images(network, 70, draws)
+    densities, frozen, streams = (list(x) for x in zip(*replicas, strict=True))
+    parameters = draw_network(network, densities, frozen, torch.float32, draws)
+    batches = torch.randint(0, 70, (2, 4, batch), generator=draws)
+    order = data.draw(st.permutations(range(len(replicas))))
+    order = order[: data.draw(st.integers(1, len(order)))]
+
+    def train(chosen: list[int], threads: int, cut: int) -> list[Tensor]:
+        torch.set_num_threads(threads)
+        try:
+            step = start(network, [[part[chosen] for part in parts] for parts in parameters], batch)
+            for part in (slice(0, cut), slice(cut, None)):
+                stream = torch.tensor([streams[replica] for replica in chosen])
+                step.advance(images, labels, batches[:, part], stream)
+            return [part for parts in step.parameters() for part in parts]
+        finally:
+            torch.set_num_threads(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(layout, "TURNED_WORK", 0)
+        together = train(list(range(len(replicas))), 1, 2)
+        assert same_bits(train(order, 2, cut), [part[order] for part in together])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_what_units_of_a_whole_layer_share_changes_no_bit(generator, dtype):
     """14 channels: two sixes of them and four threes, and some left over of either."""

@@ -1,5 +1,6 @@
 """Supermasks: sampling, the straight-through gradient by hand, rescaling, learning side by side."""
 
+import functools
 import math
 
 import pytest
@@ -186,6 +187,39 @@ def test_the_straight_through_gradient_by_hand() -> None:
         torch.testing.assert_close(own.scores[0][0], score - 3.0 * by_hand, rtol=1e-5, atol=1e-6)
         # A weight that the sample dropped learns as well: the gradient passes straight through.
         assert (by_hand[mask == 0] != 0).all()
+
+
+def test_laid_out_for_a_gpu_no_kernel_is_copied_and_the_numbers_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the operations that a GPU takes, on a CPU: all replicas together, channels last."""
+    data = reference.dataset((3, 8, 8), train=40)
+    members = torch.arange(40).view(2, 20)
+    settings = Settings(epochs=1, learning_rate=5.0, batch_size=20)
+    forward, channels_last = networks.forward, networks._channels_last
+    copied: list[bool] = []
+
+    def watched(images: Tensor) -> Tensor:
+        used = channels_last(images)
+        copied.append(used.data_ptr() != images.data_ptr())
+        return used
+
+    monkeypatch.setattr(networks, "forward", functools.partial(forward, together=True))
+    monkeypatch.setattr(networks, "_channels_last", watched)
+    plain, laid_out = (
+        learner("conv2", (0, 1), (True, False), (False, True), (3, 8, 8)) for _ in range(2)
+    )
+    laid_out.lay_out()
+    for step in range(3):
+        copied.clear()
+        losses = plain._update(data.train, members, step, settings)
+        assert copied == [True, True, True], "images and two kernels: the test would notice"
+        copied.clear()
+        again = laid_out._update(data.train, members, step, settings)
+        assert copied == [True, False, False], "the images alone"
+        torch.testing.assert_close(again, losses, rtol=1e-5, atol=0)
+    for one, other in zip(plain.scores, laid_out.scores, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-6)
 
 
 def same(one: list[Tensor], other: list[Tensor]) -> bool:

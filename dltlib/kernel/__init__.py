@@ -45,11 +45,11 @@ weight. One unit alone does a load for every multiply-add, and more loads than t
 cannot do. In the same way the gradient of a whole convolution takes three units and two weights of
 each at a time. The sums and their order are the same, hence the bits.
 
-*Back through a pooled layer*, most errors are zero, and while more of its weights are there than of
-its errors, the errors are the list: the weight and the row of the walk change places, and a row is
-16 channels of one position of one image. It costs the same whatever the density, a fifth of a
-whole layer's gradients and errors. `sparse_errors` has it in a drawing; which layers go that way is
-decided by `layout.TURNED_WORK` and `lists.TURNED_DENSITY`.
+*Back through a pooled layer*, most errors are zero, and unless few of its weights are left the
+errors are the list: the weight and the row of the walk change places, and a row is 16 channels of
+one position of one image. It costs the same whatever the density, a fifth of a whole layer's
+gradients and errors. `sparse_errors` spells it out; which layers go that way is decided by
+`layout.TURNED_WORK` and `lists.TURNED_DENSITY`.
 
 *Biases are weights* of an input that is always one: each layer's activity has a first row, or
 plane, of ones.

@@ -40,7 +40,7 @@ def _walk(
     """Convolve four image rows from ``top`` on: every output channel, four positions at a time.
 
     Inputs and rows are those of the image's first position. Below the image's last row it leaves
-    what has to be cleared, unless a gate is closed there.
+    what has to be cleared where it is read, unless a gate is closed there.
     """
     lanes = strip_lanes(rows.values)
     for left in range(0, planes.width, ACROSS):
@@ -59,11 +59,10 @@ def _walk(
 
 
 @compiled
-def _clear_below(values: np.ndarray, start: int, units: int, planes: np.ndarray, row: int) -> None:
-    """Zero the pixels of every unit's plane from that image row on; ``start`` is the first pixel
-    of the first plane."""
+def _clear_below(values: np.ndarray, start: int, units: int, planes: np.ndarray) -> None:
+    """Zero every unit's plane below the image; ``start`` is the first pixel of the first plane."""
     for unit in range(units):
-        begin = start + unit * planes["plane"] + row * planes["row"]
+        begin = start + unit * planes["plane"] + planes["height"] * planes["row"]
         end = start + (1 + unit) * planes["plane"] - 2 * planes["row"]
         values[begin:end] = 0
 
@@ -74,45 +73,38 @@ def forward(net: Net, space: Space, index: int, strip: int) -> None:
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
     lanes = strip_lanes(space.activity)
-    inside = below.plane + below.row + lanes  # from a strip's beginning to the first pixel
     walk = Walk(layer.forward, layer.units, layer.whole)
     inputs = Inputs(space.activity, below.activity + strip * below.stride, EVERYTHING)
     if layer.pooled:
         gate = Gate(space.errors, np.int64(-1))  # what is pooled is rectified
         for top in range(0, below.height, STRIPS):
-            # The same room for any four image rows.
+            # Any four image rows have the same room.
             at = layer.pooling - top * below.row
-            rows = Rows(space.errors, at, _four_rows(below, lanes), below.row)
+            rows = Rows(space.errors, at, layer.pitch, below.row)
             _walk(net.forward, walk, below, top, inputs, rows, gate)
-            _pool(net, space, index, strip, top // 2, min(top + STRIPS, below.height) // 2)
+            _pool(net, space, index, strip, top)
     else:
-        target = above.activity + strip * above.stride + inside
+        target = above.activity + strip * above.stride + above.plane + above.row + lanes
         rows = Rows(space.activity, target, below.plane, below.row)
         gate = Gate(space.activity, target)
         for top in range(0, below.height, STRIPS):
             _walk(net.forward, walk, below, top, inputs, rows, gate)
-        _clear_below(space.activity, target, layer.units, above, above.height)
+        _clear_below(space.activity, target, layer.units, above)
 
 
 @compiled
-def _four_rows(planes: np.ndarray, lanes: int) -> int:
-    """From one unit's rows that are to be pooled to the next one's: a strip more than they take, an
-    odd number of strips, lest all units' rows compete for the same lines of the cache."""
-    return STRIPS * planes["row"] + lanes
-
-
-@compiled
-def _pool(net: Net, space: Space, index: int, strip: int, top: int, bottom: int) -> None:
-    """The largest of each 2x2 (the first if tied, as torch has it), rectified, and which it was."""
+def _pool(net: Net, space: Space, index: int, strip: int, top: int) -> None:
+    """The largest of each 2x2 (the first if tied, as torch has it), rectified, and which it was,
+    in four image rows from ``top`` on."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
     lanes = strip_lanes(space.activity)
     size = above.height * above.width * lanes
     for unit in range(layer.units):
-        source = layer.pooling + unit * _four_rows(below, lanes) - 2 * top * below.row
+        source = layer.pooling + unit * layer.pitch - top * below.row
         target = above.activity + strip * above.stride + (1 + unit) * above.plane
         winners = layer.winners + (strip * layer.units + unit) * size
-        for y in range(top, bottom):
+        for y in range(top // 2, min(top // 2 + STRIPS // 2, above.height)):
             for x in range(above.width):
                 at = target + (1 + y) * above.row + (1 + x) * lanes
                 to = winners + (y * above.width + x) * lanes
@@ -122,7 +114,8 @@ def _pool(net: Net, space: Space, index: int, strip: int, top: int, bottom: int)
 
 @compiled
 def _unpool(net: Net, space: Space, index: int, strip: int) -> None:
-    """Errors go back to the winners, and everything else gets none."""
+    """Errors go back to the winners, and the others of their 2x2 get none (what is in none of them
+    never has one)."""
     layer = net.layers[index]
     below, above = net.planes[index], net.planes[index + 1]
     lanes = strip_lanes(space.activity)
@@ -137,11 +130,6 @@ def _unpool(net: Net, space: Space, index: int, strip: int) -> None:
                 to = winners + (y * above.width + x) * lanes
                 left = target + 2 * y * below.row + 2 * x * lanes
                 unpool(space.errors, left, below.row, space.errors, at, space.winners, to)
-            for row in range(2 * y, 2 * y + 2):
-                begin = target + row * below.row
-                space.errors[begin + 2 * above.width * lanes : begin + below.row - lanes] = 0
-    first = layer.unpooled + below.plane + below.row + lanes
-    _clear_below(space.errors, first, layer.units, below, 2 * above.height)
 
 
 @compiled

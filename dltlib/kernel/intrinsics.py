@@ -374,22 +374,32 @@ correlate_positions, correlate_together = _correlator(1, SHARED), _correlator(AL
 
 @intrinsic
 def accumulate_taps(
-    typing: Any, target: Any, at: Any, row: Any, source: Any, origin: Any, line: Any, pitch: Any,
-    indices: Any, values: Any, start: Any, stop: Any,
+    typing: Any, target: Any, at: Any, target_row: Any, source: Any, origin: Any, source_row: Any,
+    pitch: Any, indices: Any, values: Any, start: Any, stop: Any,
 ) -> Any:  # fmt: skip
-    """A 3x3 of strips at once: target[at + y row + x lanes :] += a sum over start <= k < stop of
-    values[k] * source[origin + indices[k] pitch + y line + x lanes :].
+    """A 3x3 of strips at once: target[at + y target_row + x lanes :] += a sum over k from start to
+    stop of values[k] * source[origin + indices[k] pitch + y source_row + x lanes :].
 
     Nine accumulators are nine registers of AVX-512; of AVX2's they want eighteen, two too many.
     """
     signature = types.void(
-        target, at, row, source, origin, line, pitch, indices, values, start, stop
+        target, at, target_row, source, origin, source_row, pitch, indices, values, start, stop
     )
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (target, at, row, source, origin, line, pitch, indices, values, start, stop) = _unpack(
-            context, builder, signature, arguments
-        )
+        (
+            target,
+            at,
+            target_row,
+            source,
+            origin,
+            source_row,
+            pitch,
+            indices,
+            values,
+            start,
+            stop,
+        ) = _unpack(context, builder, signature, arguments)
         strip, width = _vector(signature.args[0], STRIP_BYTES)
 
         def taps(rows: Any) -> list[Any]:
@@ -402,9 +412,9 @@ def accumulate_taps(
         source = builder.gep(source, [origin])
         addresses = [
             builder.bitcast(builder.gep(target, [builder.add(at, tap)]), strip.as_pointer())
-            for tap in taps(row)
+            for tap in taps(target_row)
         ]
-        inputs = taps(line)
+        inputs = taps(source_row)
         totals = [cgutils.alloca_once(builder, strip) for _ in addresses]
         for address, total in zip(addresses, totals, strict=True):
             builder.store(builder.load(address, align=width), total)

@@ -10,10 +10,11 @@ import numpy as np
 
 from dltlib.kernel.intrinsics import STRIP_BYTES, STRIPS, TILE_BYTES
 
-# Image rows at a time in `sparse_errors`, an even number: the inputs of one image under them lie in
-# the second-level cache, and what they hand on to the next is a fifth.
+# Image rows at a time in `sparse_errors`, an even number: of one image's inputs under them, a strip
+# of channels lies in the first-level cache and all lie in the second; a fifth is handed on.
 TURNED_ROWS = 8
-# Input channels x units x positions from which a layer is worth turning round.
+# Input channels x units x positions from which a layer is worth turning round, if its channels are
+# a multiple of a tile's columns: narrower ones keep the bits that their records have.
 TURNED_WORK = 1 << 20
 
 # Activity of one layer, the images being the first. A dense layer's tile is ``[1 + feature,
@@ -45,8 +46,9 @@ LAYER = np.dtype(
         ("whole", np.bool_),  # all its weights are trained
         ("forward", np.int64, (2, 2)),
         ("backward", np.int64, (2, 2)),
-        ("pooling", np.int64),  # in errors: four image rows of a strip, of all units, to be pooled
-        ("unpooled", np.int64),  # in errors: a strip of what was pooled, laid out as the input
+        ("pooling", np.int64),  # in errors: four image rows of a strip that are to be pooled
+        ("pitch", np.int64),  # from one unit's four rows to the next one's
+        ("unpooled", np.int64),  # in errors: a strip's errors before the pooling, laid out as input
         ("winners", np.int64),  # where the first strip's choices of the pooling begin
         ("turned", np.int64),  # see `Turned`: where its weights begin, below zero if not there
     ],
@@ -87,10 +89,10 @@ class Errors(NamedTuple):
 class Turned(NamedTuple):
     """Room for `sparse_errors`, where the vector is the channels and not the batch."""
 
-    # Channels are taken as many at a time as make a strip, which is the first of their two axes.
-    weights: np.ndarray  # of a layer ``[channels, unit, tap, channel]``, zeros too, then biases
+    # As many channels as make a strip lie side by side, as images do elsewhere.
+    weights: np.ndarray  # of a layer ``[strip, unit, tap, channel]``, zeros too, then biases
     gradients: np.ndarray  # likewise
-    activity: np.ndarray  # ``[lane, (channels, y, x, channel)]``: a band of rows, a border about it
+    activity: np.ndarray  # ``[lane, (strip, y, x, channel)]``: a band of rows, a border about it
     errors: np.ndarray  # likewise
     by_unit: Errors  # the indices being positions
     by_position: Errors  # the indices being units
@@ -175,7 +177,9 @@ def geometry(
         layers["unpooled"][index] = errors
         errors += (1 + units) * below["plane"] + lanes
         layers["pooling"][index] = errors
-        errors += units * (STRIPS * below["row"] + lanes)
+        # Four rows and a strip: an odd number of cache lines, lest units compete for the same ones.
+        layers["pitch"][index] = STRIPS * below["row"] + lanes
+        errors += units * layers["pitch"][index]
         work = below["features"] * units * below["height"] * below["width"]
         if below["features"] % columns == 0 and work >= TURNED_WORK:
             layers["turned"][index] = weights

@@ -12,9 +12,9 @@ from dltlib.kernel.layout import Geometry, Lists, Net, aligned
 # between 72 and 144 that stood out of noise, a tenth slower at 200; 150 keeps 16 channels whole.
 CACHED_ROWS, CACHED_TAPS = 100, 150
 # Share of a pooled layer's weights, the mean of those walked and those trained, from which its
-# errors are the list. At full width, with random masks and after some steps, a whole step of Conv2
-# and Conv4 took 0.81 and 0.88 of the time at a density of 0.1; Conv4 and Conv6 as long at 0.07; and
-# 1.10 and 1.15 times as long at 0.05.
+# errors are the list: one costs about half of what a weight does. At full width, with random masks
+# and after some steps, whole steps of Conv2 and Conv4 took 0.81 and 0.88 of the time at a density
+# of 0.1; those of Conv4 and Conv6 as long at 0.07, and 1.10 and 1.15 times as long at 0.05.
 TURNED_DENSITY = 0.07
 SHORTEST_RUN = 24  # weights of one unit in one block, on average: fewer are not worth a block
 

@@ -1,10 +1,9 @@
 """Back through a pooled layer by way of its errors, most of which are zero.
 
-Pooling gives an error to one position in four, and ReLU stops some of those: of a pooled layer's
-errors about one in six is left. As long as more of its weights than that are left, it is the errors
-that should be the list. An error is then what a weight is elsewhere, a number that rows are
-multiplied by, and a row is a strip of channels, all of one position of one image. An error has nine
-of them, one for each tap::
+Pooling gives an error to one position in four, and ReLU stops some of those. Unless few of a
+layer's weights are left, it is the errors that should be the list. An error is then what a weight
+is elsewhere, a number that rows are multiplied by, and a row is a strip of channels, all of one
+position of one image. An error has nine of them, one for each tap::
 
     errors of the input   [y + ky, x + kx, :] +=  error[unit, y, x] * weights[unit, ky, kx, :]
     gradient      [unit, ky, kx, :]           +=  error[unit, y, x] * input[y + ky, x + kx, :]
@@ -13,9 +12,9 @@ The first is one list for each position, the second one for each unit; both are 
 weights of the layer are read, zeros where there is none, and all have a gradient, whatever is
 trained of them; so the cost depends on the errors alone.
 
-Why a strip: nine sums stay in registers, and the band of image rows that all units read, a strip of
-channels wide, in the first-level cache. With rows of 64 channels and a tap at a time it did not,
-and the pass took a fifth longer.
+Why a strip: nine sums stay in registers (of AVX-512; nearly so of AVX2), and the band of image rows
+that all units read for their gradients, a strip of channels wide, stays in the first-level cache.
+With rows of 64 channels and a tap at a time it did not, and the pass took a fifth longer.
 
 Image rows are taken a band at a time: its inputs are turned round, from columns to channels, and
 the errors of its inputs are turned back. A band's errors reach a row beyond it on either side, so
@@ -169,8 +168,8 @@ def _list(net: Net, space: Space, index: int, strip: int, top: int, bottom: int)
                         (2 * y - top + (winner >> 1)) * across + 2 * x + (winner & 1)
                     )
                     units.starts[lane, unit + 1] = end + 1
-    # The same by position: count, add up, and put each behind those before it. What is an end at
-    # last is where its list begins until there is something in it.
+    # The same by position: ``ends`` is first the number of its errors, then where its list begins,
+    # and at last, each put behind those before it, where it ends.
     for lane in range(lanes):
         indices, ends = units.indices[lane], positions.starts[lane, 1:]
         ends[: TURNED_ROWS * across] = 0
@@ -192,35 +191,35 @@ def _list(net: Net, space: Space, index: int, strip: int, top: int, bottom: int)
 @compiled
 def _correlate(net: Net, space: Space, index: int, lane: int) -> None:
     """Add a band's part of one image to the gradients of all weights and biases."""
-    layer, below, errors = net.layers[index], net.planes[index], space.turned.by_unit
-    lanes, starts = strip_lanes(space.errors), errors.starts[lane]
+    layer, listed = net.layers[index], space.turned.by_unit
+    values, indices, starts = listed.values[lane], listed.indices[lane], listed.starts[lane]
+    activity, gradients = space.turned.activity[lane], space.turned.gradients
+    lanes, row, band = strip_lanes(values), _row(net, space, index), _band(net, space, index)
     target = layer.turned
-    for number in range(below.features // lanes):
-        source = number * _band(net, space, index)
+    for number in range(net.planes[index].features // lanes):
         for unit in range(layer.units):
             accumulate_taps(
-                space.turned.gradients, target, 3 * lanes, space.turned.activity[lane], source,
-                _row(net, space, index), lanes, errors.indices[lane], errors.values[lane],
+                gradients, target, 3 * lanes, activity, number * band, row, lanes, indices, values,
                 starts[unit], starts[unit + 1],
             )  # fmt: skip
             target += 9 * lanes
     for unit in range(layer.units):  # the biases come after the weights
         for i in range(starts[unit], starts[unit + 1]):
-            space.turned.gradients[target + unit] += errors.values[lane, i]
+            gradients[target + unit] += values[i]
 
 
 @compiled
 def _convolve(net: Net, space: Space, index: int, lane: int) -> None:
     """Add what the errors of a band of one image give to those of its input."""
-    layer, below, errors = net.layers[index], net.planes[index], space.turned.by_position
-    lanes, starts = strip_lanes(space.errors), errors.starts[lane]
+    layer, below, listed = net.layers[index], net.planes[index], space.turned.by_position
+    values, indices, starts = listed.values[lane], listed.indices[lane], listed.starts[lane]
+    errors, weights = space.turned.errors[lane], space.turned.weights
+    lanes, row, band = strip_lanes(values), _row(net, space, index), _band(net, space, index)
     for number in range(below.features // lanes):
-        target = number * _band(net, space, index)
         source = layer.turned + number * 9 * layer.units * lanes
         for position in range(TURNED_ROWS * (below.width + 2)):
             if starts[position] < starts[position + 1]:
                 accumulate_taps(
-                    space.turned.errors[lane], target + position * lanes, _row(net, space, index),
-                    space.turned.weights, source, 3 * lanes, 9 * lanes, errors.indices[lane],
-                    errors.values[lane], starts[position], starts[position + 1],
+                    errors, number * band + position * lanes, row, weights, source, 3 * lanes,
+                    9 * lanes, indices, values, starts[position], starts[position + 1],
                 )  # fmt: skip
