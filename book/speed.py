@@ -284,7 +284,9 @@ page.table(
 # %% tags=["remove-input"]
 gains = bench.conv_ratios(record)
 conv_fused = bench.conv_ratios(record, against="plain, fused")
-end_to_end = gains.sort_values("round").groupby(["network", "width"])["median"].agg(["first", "last"])
+end_to_end = (
+    gains.sort_values("round").groupby(["network", "width"])["median"].agg(["first", "last"])
+)
 page.show(
     figures.gain_curves(gains),
     name="fig-speed-conv",
