@@ -84,7 +84,7 @@ def test_the_order_of_rows_does_not_change_a_byte(tmp_path: Path) -> None:
 
 
 def test_every_column_is_described(tmp_path: Path) -> None:
-    with pytest.raises(KeyError, match="colour"):
+    with pytest.raises(UserError, match="no column"):
         write(tmp_path, [row() | {"colour": "red"}])
     assert list(tmp_path.iterdir()) == []
 
