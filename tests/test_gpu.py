@@ -72,6 +72,11 @@ def differ(one: list[Tensor], other: list[Tensor]) -> float:
     )
 
 
+def eager(function: Callable, inputs: tuple, changes: object) -> Callable:
+    """In the place of `parallel.repeatable`: nothing is captured."""
+    return function
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_tickets_are_those_of_the_kernel(name: str) -> None:
     settings = Settings(epochs=8, learning_rate=1e-3, batch_size=60, evaluate_every=7)
@@ -92,10 +97,6 @@ def test_frozen_weights_stay_bit_for_bit(name: str) -> None:
 def test_a_captured_graph_is_the_eager_loop(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Settings(epochs=3, learning_rate=1e-3)
     captured = trained(name, GPU, torch.float64, settings)
-
-    def eager(function: Callable, inputs: tuple, changes: object) -> Callable:
-        return function
-
     monkeypatch.setattr(parallel, "repeatable", eager)
     assert differ(trained(name, GPU, torch.float64, settings), captured) < 1e-11
 
@@ -150,8 +151,8 @@ def test_products_and_convolutions_round_as_their_precision_does(
     assert smallest <= differ([value.cpu() for value in found], [v.cpu() for v in exact]) < largest
 
 
-def learned(device: torch.device, epochs: int) -> supermasks.Learner:
-    network, dataset, *_ = case("fc", torch.float32)
+def learned(name: str, device: torch.device, epochs: int) -> supermasks.Learner:
+    network, dataset, *_ = case(name, torch.float32)
     sources = (
         "learned/initial/plain",
         "learned/constant/rescaled",
@@ -164,16 +165,30 @@ def learned(device: torch.device, epochs: int) -> supermasks.Learner:
     return learner
 
 
-def test_learned_masks_are_sampled_and_learned_as_on_a_cpu() -> None:
-    for here, there in zip(learned(CPU, 0).sample(5), learned(GPU, 0).sample(5), strict=True):
+@pytest.mark.parametrize("name", SHAPES)
+def test_learned_masks_are_sampled_and_learned_as_on_a_cpu(name: str) -> None:
+    samples = (learned(name, device, 0).sample(5) for device in (CPU, GPU))
+    for here, there in zip(*samples, strict=True):
         assert torch.equal(here, there.cpu())
     # A mask whose draw falls within the last bit of its probability may tip over; few do.
-    one, other = learned(CPU, 6), learned(GPU, 6)
+    one, other = learned(name, CPU, 6), learned(name, GPU, 6)
     for here, there in zip(one.scores, other.scores, strict=True):
         close = (here - there.cpu()).abs() < 1e-3 * here.abs().max()
         assert close.double().mean() > 0.999
-    split = reference.dataset(SHAPES["fc"]).test
+    split = reference.dataset(SHAPES[name]).test
     assert (one.accuracy(split) - other.accuracy(split.to(GPU)).cpu()).abs().max() < 0.01
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_learners_captured_graph_is_the_eager_loop(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured = learned(name, GPU, 3)
+    monkeypatch.setattr(parallel, "repeatable", eager)
+    again = learned(name, GPU, 3)
+    for here, there in zip(captured.scores, again.scores, strict=True):
+        close = (here - there).abs() < 1e-3 * here.abs().max()
+        assert close.double().mean() > 0.999
 
 
 def test_the_graph_of_a_learner_is_captured_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,21 +219,25 @@ def test_a_small_experiment_gives_the_accuracies_of_a_cpu(experiment: str) -> No
     assert (here["test_accuracy"] - there["test_accuracy"]).abs().max() < 0.05
 
 
-def test_a_run_begun_on_a_cpu_goes_on_on_a_gpu_where_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("begun", "ended"), [("cpu", "cuda"), ("cuda", "cpu")])
+def test_a_run_begun_on_one_goes_on_on_the_other_where_asked_for(
+    begun: str, ended: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path / "runs"))
     plan = experiments.plan("criteria", "fc", "tiny", seeds=1, rounds=2, epochs=1)
     dataset = experiments.load_dataset(plan)
-    work = storage.resume(plan, fingerprints.take(plan, dataset, CPU), len(plan.replicas))
-    next(runs.rounds(plan, work.checkpoints[0], CPU, dataset))
+    first, second = torch.device(begun), torch.device(ended)
+    there = dataset.to(first)
+    work = storage.resume(plan, fingerprints.take(plan, there, first), len(plan.replicas))
+    next(runs.rounds(plan, work.checkpoints[0], first, there))
     with pytest.raises(UserError, match="another kind of processor"):
-        runs.run(plan, GPU)
-    target = runs.run(plan, GPU, accept_change=True)
+        runs.run(plan, second)
+    target = runs.run(plan, second, accept_change=True)
     record = records.read(target.stem, target.parent)
     assert len(record.table) == len(plan.arms) * 3
-    assert "gpu" in record.manifest["processor"]
-    assert "kernel" in record.manifest["continued_from"][0]["processor"]
+    facts = {"cpu": "kernel", "cuda": "gpu"}
+    assert facts[ended] in record.manifest["processor"]
+    assert facts[begun] in record.manifest["continued_from"][0]["processor"]
 
 
 @pytest.mark.parametrize("name", ["fc", "conv2"])
