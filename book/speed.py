@@ -324,6 +324,7 @@ page.table(
 )
 full = ("conv2", 1.0)
 conv2_plain = conv.xs("plain", level="way")["median"].loc[full]
+whole_fused = fused_by_case.xs(0, level="round")
 page.glue(
     conv_dense=by_case.loc[(*full, 0), "median"],
     conv_end=by_case.loc[(*full, 21), "median"],
@@ -332,6 +333,10 @@ page.glue(
     conv_peak=100 * conv.loc[(*full, 0, "engine"), "matrix_share"],
     conv_plain_peak=100 * conv.loc[(*full, 0, "plain"), "matrix_share"],
     conv_peak_end=100 * conv.loc[(*full, 21, "engine"), "matrix_share"],
+    conv_price="That costs no time: with all weights there the kernel is "
+    f"{whole_fused.min():.2f} to {whole_fused.max():.2f} times as fast as the loop with fused Adam."
+    if whole_fused.min() >= 1
+    else f"The price: with all weights there the kernel is {whole_fused.min():.2f} to {whole_fused.max():.2f} times as fast as the loop with fused Adam.",
     conv_plain_dense=conv2_plain[0],
     conv_plain_low=conv2_plain.drop(0).min(),
     conv_plain_high=conv2_plain.drop(0).max(),
@@ -348,7 +353,8 @@ page.glue(
 # 16,384 × 256 dense weights comes by from memory for each batch, and once weights are missing there is a load for every multiply-add. At the sparse end the library's share is {glue:text}`conv_peak_end:.0f` %, because lists
 # become so short that beginning and ending a row costs as much as the weights in it, and what does not depend on weights (pooling,
 # moving images and activity) is a part of the whole. Dense layers stay in the kernel, too: given to stock convolutions, they would take the
-# first rounds' bits with them, which would then depend on the processor again.
+# first rounds' bits with them, which would then depend on the processor again. {glue:text}`conv_price` What does go through stock PyTorch on a CPU are the products of learned masks, the gradients
+# of the loss that some criteria ask for, and tests of masks on FC that keep more than three tenths: of those the last bits depend on the processor, and records say on which kind they were made.
 
 # %% [markdown]
 # ## On a GPU
