@@ -920,11 +920,13 @@ def describe(bench: Bench) -> list[str]:
         ours, plain = medians[row.round, "engine"], medians[row.round, "plain"]
         lines.append(
             f"  density {row.density:5.3f}: engine {ours:.3f}, plain loop {plain:.3f}: "
-            f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f}; fused Adam {fused:.1f})"
+            f"{row.median:.1f} times ({row.low:.1f} to {row.high:.1f})"
+            + ("" if math.isnan(fused) else f", fused Adam's {fused:.1f}")
         )
     for part in conv_parts(bench):
         listed = ", ".join(
-            f"{row.median:.2f} ({fused:.2f}) at density {row.density:.3f}"
+            f"{row.median:.2f}{'' if math.isnan(fused) else f' ({fused:.2f})'} at density "
+            f"{row.density:.3f}"
             for row, fused in _beside_fused(bench, part)
         )
         lines.append(

@@ -253,7 +253,12 @@ def _forward_together(
 def as_used(values: Shaped[Tensor, "replica *shape"]) -> Shaped[Tensor, "replica *shape"]:
     """The same values of a layer, kernels stored with their channels last, as convolutions on a GPU
     want them: no copy in each step. What is computed from such tensors number by number is stored
-    likewise."""
+    likewise.
+
+    >>> kernels = torch.zeros(2, 4, 3, 3, 3)
+    >>> networks.as_used(kernels).flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+    True
+    """
     if values.ndim != 5:
         return values
     return values.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
