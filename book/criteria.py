@@ -458,7 +458,7 @@ if beside is not None:
 page.glue(
     criteria_caveat="Bear in mind that the dense network, too, was trained for only "
     f"{plan['epochs']} of the paper's {paper.epochs} epochs. {page.learning_sooner(looked, 'criteria', 'large_final/rewind/zero')} "
-    f"A training takes {images // plan['batch_size'] * plan['epochs']:,}, and validation images are looked at every {plan['evaluate_every']}.{longer}"
+    f"A training takes {images // plan['batch_size'] * plan['epochs']:,} iterations, and validation images are looked at every {plan['evaluate_every']}.{longer}"
     if plan["epochs"] < paper.epochs
     else "",
     criteria_validated=f"every {plan['evaluate_every']} iterations, as in the paper"

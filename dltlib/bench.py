@@ -668,9 +668,12 @@ def run(size: Effort = FULL, report: Callable[[str], None] = print, gpu: bool = 
     colours = colours.with_train_images(size.conv_images)
     settings = Settings(epochs=1, learning_rate=1.2e-3)
     parts: dict[str, Callable[[], list[Case]]]
+    whole: dict[str, Any] = {}  # what is measured of a CPU besides
     if gpu:
         parts = {"GPU": lambda: gpu_cases(dataset, colours, settings, size, device)}
     else:
+        report(f"memory, on {data}")
+        whole["memory"] = memory_used(dataset, settings)
         parts = {
             "FC by density": lambda: fc_cases(dataset, settings, size) + peak_cases(size),
             "FC by replicas": lambda: replica_cases(dataset, settings, size),
@@ -679,10 +682,6 @@ def run(size: Effort = FULL, report: Callable[[str], None] = print, gpu: bool = 
         }
         convs = list(itertools.product(("conv2", "conv4", "conv6"), size.conv_widths))
         parts |= {conv_part(*conv): partial(conv_cases, *conv, colours, size) for conv in convs}
-    whole: dict[str, Any] = {}
-    if not gpu:
-        report(f"memory, on {data}")
-        whole["memory"] = memory_used(dataset, settings)
     cases = []
     for name, make in parts.items():
         report(name)
