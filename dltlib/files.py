@@ -46,14 +46,13 @@ def replace_file(target: Path, write_to: Callable[[Path], object]) -> None:
 def check_writable(directory: Path) -> None:
     """Raise `UserError` now rather than after hours if files cannot be made in ``directory``.
 
-    What killed processes left in it goes.
+    What killed processes left in it goes. Where it does not exist, the next directory above it is
+    tried: what is refused later on leaves nothing, and nobody sees it come and go.
     """
-    there, probe = directory.exists(), directory / f".probe-{uuid.uuid4().hex}"
+    there = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    probe = there / f".probe-{uuid.uuid4().hex}"
     replace_file(probe, lambda temporary: None)
     probe.unlink(missing_ok=True)
-    if not there:  # what is refused later on leaves nothing
-        with contextlib.suppress(OSError):
-            directory.rmdir()
     for file in directory.glob(".*.part"):
         found = _TEMPORARY.fullmatch(file.name)
         if found and int(found["machine"], 16) == uuid.getnode() and not _runs(found["process"]):

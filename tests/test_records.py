@@ -228,7 +228,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert target.read_text() == "new"
 
 
-def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file in its place: permissions would not stop a superuser."""
     (tmp_path / "taken").write_text("mine")
     for place in (tmp_path / "taken", tmp_path / "taken" / "below"):
@@ -237,8 +239,10 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"cannot write .*taken.*choose a directory"):
             files.check_writable(place)
     assert contents(tmp_path) == {"taken": b"mine"}
-    files.check_writable(tmp_path / "new")
-    assert not (tmp_path / "new").exists()  # what is refused later on leaves nothing
+    made: list[Path] = []
+    monkeypatch.setattr(Path, "mkdir", lambda path, **options: made.append(path))
+    files.check_writable(tmp_path / "new" / "below")
+    assert made == [tmp_path]  # whoever looks meanwhile sees nothing come and go
 
 
 def test_a_full_disk_is_an_error_of_one_line(tmp_path: Path) -> None:
