@@ -2,7 +2,7 @@
 
 import torch
 
-from dltlib import checkpoints, experiments, storage
+from dltlib import experiments, storage
 from dltlib.kinds import KINDS
 from dltlib.plans import Plan
 
@@ -20,30 +20,43 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
     at_once = experiments.replicas_at_once(plan, device)
     kind = KINDS.find(plan.kind)
     state = size.replicas * network.weight_count * kind.state_bytes
-    expected = "nobody knows"
-    if kind.seconds is not None:
-        seconds = kind.seconds(plan, network, device, size.iterations)
-        expected = f"about {_duration(seconds)} of computing on this machine as it is now"
-    return [
+    lines = [
         f"{experiments.name(plan)}: {experiments.command(plan)}",
         f"  {size.replicas:,} replicas (arms: {len(plan.arms)}, seeds: {plan.seeds}), "
-        f"{network.weight_count:,} weights each; {size.rows:,} rows",
+        f"{network.weight_count:,} weights each",
         f"  {size.iterations:,} training iterations, of all replicas together",
         f"  memory: {each / 1e6:,.0f} MB a replica, {together / 1e6:,.0f} MB once; "
         f"{at_once:,} replicas fit side by side now",
         f"  checkpoint: about {state / 1e6:,.0f} MB",
-        f"  time: {expected}; evaluation comes on top",
-        *_there(plan, size.iterations),
     ]
-
-
-def _there(plan: Plan, iterations: int) -> list[str]:
-    """What of the plan is there already."""
     if storage.finished(plan):
-        return [f"  done already: {storage.record_path(plan)} (--force would run it again)"]
-    begun = checkpoints.furthest_first(storage.run_directory(plan), plan.hash)
-    done = sum(checkpoint.iterations for checkpoint in begun)
-    return [f"  begun: {done / iterations:.0%} of the iterations are done"] if done else []
+        return [*lines, f"  done: {storage.record_path(plan)} (--force would run it again)"]
+    there, left = _there(plan, size.iterations)
+    expected = "nobody knows"
+    if kind.seconds is not None:
+        seconds = kind.seconds(plan, network, device, left)
+        expected = f"about {_duration(seconds)} of computing on this machine as it is now"
+    return [*lines, *there, f"  time: {expected}; evaluation while training comes on top"]
+
+
+def _there(plan: Plan, iterations: int) -> tuple[list[str], int]:
+    """What of the plan is there already, in words, and how many of its iterations are left."""
+    begun, reused, missing = storage.inventory(plan)
+    held = [replica for checkpoint in begun for replica in checkpoint.replicas]
+    to_train = experiments.iterations(plan, [*held, *missing])
+    left = to_train - sum(checkpoint.iterations for checkpoint in begun)
+    words = []
+    if reused:
+        replicas = sum(len(part.replicas) for part in reused)
+        names = ", ".join(part.record.name for part in reused)
+        words.append(
+            f"  {replicas:,} of the replicas are in records already ({names}) and are not trained "
+            f"again, if code and data give the same numbers: {to_train:,} iterations are to be "
+            "trained"
+        )
+    if left < to_train:
+        words.append(f"  begun: {1 - left / to_train:.0%} of the iterations are done")
+    return words, left
 
 
 def _duration(seconds: float) -> str:

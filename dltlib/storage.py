@@ -158,22 +158,35 @@ def resume(
     """
     if force:
         checkpoints.delete(run_directory(plan))
-    found = _resumable(plan)
+        found, reused, missing = [], [], list(plan.replicas)
+    else:
+        found, reused, missing = inventory(plan, fingerprint)
     for checkpoint in found:
         checkpoint.hold(fingerprint, accept_change)
-    held = {replica for checkpoint in found for replica in checkpoint.replicas}
-    missing = [replica for replica in plan.replicas if replica not in held]
-    reused = [] if force else _reusable(plan, missing, fingerprint)
-    taken = {replica for part in reused for replica in part.replicas}
-    missing = [replica for replica in missing if replica not in taken]
-    left = experiments.iterations(plan, [*held, *missing])
-    saved = experiments.size(plan).iterations - left
+    saved = experiments.size(plan).iterations - experiments.iterations(
+        plan, [replica for part in found for replica in part.replicas] + missing
+    )
     for shard in checkpoints.shards(missing, checkpoints.division(len(missing), fitting)):
         path = run_directory(plan) / checkpoints.file_name(shard)
         checkpoint = Checkpoint(path, plan.hash, shard)
         checkpoint.origins = [fingerprint.origin()]
         found.append(checkpoint)
     return Work(plan, fingerprint, found, reused, saved)
+
+
+def inventory(
+    plan: Plan, fingerprint: Fingerprint | None = None
+) -> tuple[list[Checkpoint], list[Reused], list[Replica]]:
+    """The plan's checkpoints, what earlier records hold of the rest, and the replicas left.
+
+    Without a fingerprint this is what manifests say, whatever code and data give now.
+    """
+    found = _resumable(plan)
+    held = {replica for checkpoint in found for replica in checkpoint.replicas}
+    missing = [replica for replica in plan.replicas if replica not in held]
+    reused = _reusable(plan, missing, fingerprint)
+    taken = {replica for part in reused for replica in part.replicas}
+    return found, reused, [replica for replica in missing if replica not in taken]
 
 
 def _resumable(plan: Plan) -> list[Checkpoint]:
@@ -191,7 +204,9 @@ def _resumable(plan: Plan) -> list[Checkpoint]:
     return found
 
 
-def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) -> list[Reused]:
+def _reusable(
+    plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint | None
+) -> list[Reused]:
     """Of the missing replicas, those that records hold which the same code would make again."""
     left, found = set(missing), []
     for file in _manifests():
@@ -201,17 +216,18 @@ def _reusable(plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint) 
             manifest = json.loads(file.read_text())
             origin = manifest["fingerprint"]
             same = plans.shared(manifest["plan"]) == plan.shared
-            same = same and origin["data"] == fingerprint.data
             made = dict(origin["arms"])
+            if fingerprint:
+                same = same and origin["data"] == fingerprint.data
+                made = {arm: made[arm] for arm in made if made[arm] == fingerprint.arms.get(arm)}
         except (OSError, ValueError, KeyError, TypeError, UserError):
             continue  # an older record, or none: nothing to take
         if not same or "continued_from" in manifest:
             continue
-        arms = {arm for arm, value in made.items() if fingerprint.arms.get(arm) == value}
         try:
             record = records.read(file.stem, file.parent)
             replicas = [
-                replica for replica in record.replicas if replica in left and replica.arm in arms
+                replica for replica in record.replicas if replica in left and replica.arm in made
             ]
             if not replicas:
                 continue

@@ -226,22 +226,38 @@ class Learner:
         return [score >= 0 for score in self.scores]
 
     def learn(
-        self, dataset: Dataset, settings: Settings, epoch: int
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        epoch: int,
+        progress: Callable[[int], None] | None = None,
     ) -> Float64[Tensor, " replica"]:
-        """One epoch of SGD with momentum on the scores; returns the mean loss over it."""
+        """One epoch of SGD with momentum on the scores; returns the mean loss over it.
+
+        ``progress`` is called with the number of replica-iterations done since its last call, on a
+        CPU from several threads.
+        """
         length = training.iterations_per_epoch(dataset, settings)
         orders = {
             seed: training.data_order(seed, epoch, len(dataset.train)) for seed in set(self.seeds)
         }
         rows = torch.stack([orders[seed][: length * settings.batch_size] for seed in self.seeds])
         batches = rows.reshape(len(self.seeds), length, settings.batch_size)
-        advance = self._advance_together if self.values[0].is_cuda else self._advance_one_by_one
-        loss = advance(dataset.train, batches, settings)
+        if self.values[0].is_cuda:
+            loss = self._advance_together(dataset.train, batches, settings)
+            if progress:
+                progress(length * len(self.seeds))
+        else:
+            loss = self._advance_one_by_one(dataset.train, batches, settings, progress)
         self.step += length
         return loss / length
 
     def _advance_one_by_one(
-        self, split: Split, batches: Int64[Tensor, "replica iterations batch"], settings: Settings
+        self,
+        split: Split,
+        batches: Int64[Tensor, "replica iterations batch"],
+        settings: Settings,
+        progress: Callable[[int], None] | None,
     ) -> Float64[Tensor, " replica"]:
         """An update for each batch, a replica a thread; returns the sum of their losses."""
         from dltlib.kernel import masks as passes  # compiles; whoever has a GPU never needs it
@@ -260,7 +276,7 @@ class Learner:
                 rate=self.rates[replica] if self.rates else settings.learning_rate,
             )
             loss[replica] = passes.learn(
-                self.network, layers, split, batches[replica], self.step, rule
+                self.network, layers, split, batches[replica], self.step, rule, progress
             )
 
         parallel.spread(work, range(len(self.seeds)))
@@ -327,10 +343,14 @@ class Learner:
             score.sub_(velocity * rate)
         return losses.detach().double()
 
-    def accuracy(self, split: Split) -> Float64[Tensor, " replica"]:
+    def accuracy(
+        self, split: Split, progress: Callable[[int], None] | None = None
+    ) -> Float64[Tensor, " replica"]:
         """Mean share of right answers over `SAMPLES` sampled masks (section 5).
 
         The masks are those of steps -1, -2, ...: never seen in learning, the same for each split.
+        ``progress`` is called with the number of masks tested since its last call, on a CPU from
+        several threads.
         """
         share = torch.zeros(len(self.seeds), dtype=torch.float64, device=self.values[0].device)
 
@@ -340,6 +360,8 @@ class Learner:
                 masks = self.sample(-1 - draw, group)
                 weights = apply_masks(values, masks, self.rescaled[group])
                 share[group] += accuracy(self.network, weights, split) / SAMPLES
+                if progress:
+                    progress(len(weights[0]))
 
         parallel.spread(work, parallel.groups(len(self.seeds), share.device))
         return share

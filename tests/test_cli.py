@@ -1,6 +1,7 @@
 """The command line: quick to answer, one line for a mistake, and it goes on where it stopped."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,10 +234,20 @@ def test_an_option_is_not_taken_for_half_of_its_name(capsys: pytest.CaptureFixtu
 def test_a_dry_run_says_what_is_there_already(capsys: pytest.CaptureFixture) -> None:
     command = ["run", "criteria", *QUICK]
     assert cli.main([*command, "--dry-run"]) == 0
-    assert "done" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "done" not in out
+    assert "already" not in out
     assert cli.main([*command, "--quiet"]) == 0
+    capsys.readouterr()
     assert cli.main([*command, "--dry-run"]) == 0
-    assert "done already: " in capsys.readouterr().out
+    assert "done: " in capsys.readouterr().out
+    assert cli.main([*command, "--seeds", "3", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "2 of the replicas are in records already (criteria-fc-tiny-" in out
+    every, left = re.search(
+        r" ([\d,]+) training iterations.* ([\d,]+) iterations are to be", out, re.DOTALL
+    ).groups()
+    assert int(left) == int(every) * 2 / 3
 
 
 def test_a_device_that_is_not_there_is_refused_though_nothing_is_left_to_do(

@@ -248,6 +248,18 @@ def test_a_mask_learns_among_others_as_it_does_alone(name: str) -> None:
         assert alone.accuracy(data.test)[0] == accuracy[index]
 
 
+def test_learning_and_testing_tell_how_far_they_are() -> None:
+    """Before an epoch is over, too: on convolutions it lasts for minutes."""
+    data = reference.dataset(train=130)
+    own, told = learner("fc", (0, 1, 2), (False,) * 3), []
+    own.learn(data, Settings(epochs=1, learning_rate=1.0, batch_size=5), 0, told.append)
+    assert sum(told) == 3 * 26
+    assert max(told) < 26
+    told.clear()
+    own.accuracy(data.test, told.append)
+    assert told == [1] * 3 * supermasks.SAMPLES
+
+
 def test_an_arm_with_a_rate_of_its_own_learns_as_if_it_were_the_plans() -> None:
     data = reference.dataset(train=130)
     arms = ("learned/initial/plain/rate=5", "learned/initial/plain", "learned/initial/rescaled")

@@ -263,6 +263,8 @@ def _rectify(errors: np.ndarray, activity: np.ndarray) -> None:
 
 # --- one replica ------------------------------------------------------------------------------
 
+REPORTED = 20  # updates between two calls of `progress`
+
 
 def draw(
     keys: Int32[Tensor, "*shape"], scores: Float[Tensor, "*shape"], step: int
@@ -281,11 +283,12 @@ def learn(
     batches: Int64[Tensor, "iterations batch"],
     step: int,
     rule: Rule,
+    progress: Callable[[int], None] | None = None,
 ) -> float:
     """One update of one replica for each row of ``batches``; returns the sum of their losses.
 
-    ``step`` is the number of the first. Raises ValueError for labels out of range (the passes do
-    not look).
+    ``step`` is the number of the first. ``progress`` is called with the number of updates since its
+    last call, once in a while. Raises ValueError for labels out of range (the passes do not look).
     """
     if not (split.labels.min() >= 0 and split.labels.max() < network.classes):
         raise ValueError(f"labels must lie between 0 and {network.classes - 1}")
@@ -294,11 +297,14 @@ def learn(
         differentiate = _by_autograd(network, at_work, split)
     else:
         differentiate = _by_products(at_work, split, batches.shape[1])
-    loss = 0.0
-    for index, members in enumerate(batches):
-        loss += differentiate(members, step + index)
+    loss, reported = 0.0, 0
+    for index, members in enumerate(batches, 1):
+        loss += differentiate(members, step + index - 1)
         for layer in at_work:
             layer.update()
+        if progress and (index % REPORTED == 0 or index == len(batches)):
+            progress(index - reported)
+            reported = index
     return loss
 
 

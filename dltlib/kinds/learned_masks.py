@@ -4,7 +4,8 @@ A fourth part of an arm, ``rate=50``, gives it a rate of SGD of its own, in plac
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from threading import Lock
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from dltlib import catalogue, parallel, records, supermasks, training
 from dltlib.catalogue import Architecture
-from dltlib.datasets import Dataset
+from dltlib.datasets import Dataset, Split
 from dltlib.errors import UserError
 from dltlib.kinds import masks as mask_arms
 from dltlib.kinds import rows, tickets, timing
@@ -21,7 +22,7 @@ from dltlib.kinds.masks import MaskArm
 from dltlib.networks import Network
 from dltlib.plans import Plan
 
-EVALUATIONS = 12  # of a learned mask over its epochs, or fewer: see `_epochs_between`
+EVALUATIONS = 12  # of a learned mask over its epochs, or fewer: see `_tested`
 UNUSED = frozenset({"rounds", "keep_conv", "keep_dense", "keep_output", "evaluate_every"})
 
 
@@ -105,8 +106,27 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
 
 
 def iterations(plan: Plan, training: int, images: int) -> int:
-    """Every replica learns by itself."""
-    return training * plan.seeds * len(plan.arms)
+    """Every replica learns by itself, and is tested now and then at what that costs."""
+    facts = catalogue.DATASETS[plan.dataset]
+    tests = len(_tested(plan, training // plan.epochs, images))
+    test = supermasks.SAMPLES * sum(
+        _cost_of_a_mask(plan, split) for split in (facts.validation, facts.test)
+    )
+    return plan.seeds * len(plan.arms) * (training + tests * test)
+
+
+def _cost_of_a_mask(plan: Plan, images: int) -> int:
+    """Of testing one on so many images, in iterations, which go forwards once and backwards for
+    twice that."""
+    return max(1, round(images / (3 * plan.batch_size)))
+
+
+def _tested(plan: Plan, length: int, images: int) -> set[int]:
+    """Before which epochs of ``length`` iterations the masks are tested on so many images, and
+    after the last: `EVALUATIONS` times over all, unless that took longer than learning does."""
+    testing = supermasks.SAMPLES * images / (3 * plan.batch_size)
+    every = max(1, plan.epochs // EVALUATIONS, math.ceil(testing / length))
+    return {*range(0, plan.epochs, every), plan.epochs}
 
 
 def seconds(plan: Plan, network: Network, device: torch.device, iterations: int) -> float:
@@ -150,31 +170,29 @@ def run(shard: Shard) -> Iterator[None]:
         for name, layer in _named(layers).items():
             layer.copy_(saved[name])
         learner.step = first * length
-    every = _epochs_between(plan, length, len(dataset.validation) + len(dataset.test))
+    tested = _tested(plan, length, len(dataset.validation) + len(dataset.test))
+
+    lock = Lock()
+
+    def report(iterations: int) -> None:
+        with lock:  # replicas learn and are tested in several threads
+            shard.progress(iterations, math.nan, min(epoch + 1, plan.epochs))
+
     for epoch in range(first, plan.epochs + 1):
         # Measured before the epoch of that number, so that the untrained mask is measured too.
-        if epoch != checkpoint.round and (epoch % every == 0 or epoch == plan.epochs):
+        if epoch != checkpoint.round and epoch in tested:
             finished = epoch == plan.epochs
             checkpoint.save(
                 epoch,
-                _rows(shard, learner, epoch, loss),
+                _rows(shard, learner, epoch, loss, report),
                 layers,
                 _packed_masks(shard, learner) if finished else {},
                 finished,
             )
             yield
         if epoch < plan.epochs:
-            loss = learner.learn(dataset, plan.settings(), epoch).cpu()
-            shard.progress(length * len(arms), math.nan, epoch + 1)
+            loss = learner.learn(dataset, plan.settings(), epoch, report).cpu()
             checkpoint.rest(state)
-
-
-def _epochs_between(plan: Plan, length: int, images: int) -> int:
-    """From one evaluation to the next: `EVALUATIONS` over the epochs, unless testing so many
-    images under `supermasks.SAMPLES` masks, which goes forwards only, then took longer than
-    learning does."""
-    testing = supermasks.SAMPLES * images / (3 * plan.batch_size)
-    return max(1, plan.epochs // EVALUATIONS, math.ceil(testing / length))
 
 
 def _named(layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
@@ -185,9 +203,18 @@ def _named(layers: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
     }
 
 
-def _rows(shard: Shard, learner: supermasks.Learner, epoch: int, loss: Tensor) -> list[rows.Row]:
-    validation = learner.accuracy(shard.dataset.validation)
-    test = learner.accuracy(shard.dataset.test)
+def _rows(
+    shard: Shard,
+    learner: supermasks.Learner,
+    epoch: int,
+    loss: Tensor,
+    report: Callable[[int], None],
+) -> list[rows.Row]:
+    def accuracy(split: Split) -> Tensor:
+        cost = _cost_of_a_mask(shard.plan, len(split))
+        return learner.accuracy(split, lambda masks: report(masks * cost))
+
+    validation, test = accuracy(shard.dataset.validation), accuracy(shard.dataset.test)
     found: list[rows.Row] = [{} for _ in shard.replicas]
 
     def measure(index: int) -> None:
