@@ -158,9 +158,7 @@ def resume(
     """
     if force:
         checkpoints.delete(run_directory(plan))
-        found, reused, missing = [], [], list(plan.replicas)
-    else:
-        found, reused, missing = inventory(plan, fingerprint)
+    found, reused, missing = inventory(plan, fingerprint, nothing_taken=force)
     for checkpoint in found:
         checkpoint.hold(fingerprint, accept_change)
     saved = experiments.size(plan).iterations - experiments.iterations(
@@ -175,16 +173,17 @@ def resume(
 
 
 def inventory(
-    plan: Plan, fingerprint: Fingerprint | None = None
+    plan: Plan, fingerprint: Fingerprint | None = None, nothing_taken: bool = False
 ) -> tuple[list[Checkpoint], list[Reused], list[Replica]]:
     """The plan's checkpoints, what earlier records hold of the rest, and the replicas left.
 
-    Without a fingerprint this is what manifests say, whatever code and data give now.
+    Without a fingerprint this is what manifests say, whatever code and data give now; records are
+    left aside if ``nothing_taken``.
     """
     found = _resumable(plan)
     held = {replica for checkpoint in found for replica in checkpoint.replicas}
     missing = [replica for replica in plan.replicas if replica not in held]
-    reused = _reusable(plan, missing, fingerprint)
+    reused = [] if nothing_taken else _reusable(plan, missing, fingerprint)
     taken = {replica for part in reused for replica in part.replicas}
     return found, reused, [replica for replica in missing if replica not in taken]
 
