@@ -144,6 +144,10 @@ STOPS = (
     *(f"epoch={epoch}" for epoch in (1, 2, 5, 15, 30)),
 )
 
+# Where a training is read: at its best validation accuracy, as everywhere in this book, at its
+# least validation loss, or after its last iteration.
+STOPPING_RULES = ("accuracy", "loss", "last")
+
 
 # --- experiments --------------------------------------------------------------------------------
 
@@ -235,6 +239,12 @@ for _experiment in (
             for rate in MASK_RATES
         ),
         lambda network: {"seeds": 1, "epochs": 3},
+    ),
+    Experiment(
+        "early_stopping",
+        "dense networks, read by three rules of when to stop (not in the paper)",
+        "stopping_rules",
+        STOPPING_RULES,
     ),
     Experiment(
         "pilot",

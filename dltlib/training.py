@@ -103,13 +103,15 @@ class Session:
     """Who hears of a training, what is kept of it, and where it goes on from.
 
     ``progress`` is called with the number of replica-iterations done since its last call and the
-    mean validation accuracy. ``snapshots`` are iterations after which the weights are kept; none
-    may lie in the last epoch. ``rest`` is called after each epoch but the last with a function that
-    gives the state of the training; to ``resume`` from one, everything else must be the same, and
-    then so is what comes out.
+    mean validation accuracy. ``look`` is called wherever validation accuracy is measured, with the
+    iteration and the parameters then. ``snapshots`` are iterations after which the weights are
+    kept; none may lie in the last epoch. ``rest`` is called after each epoch but the last with a
+    function that gives the state of the training; to ``resume`` from one, everything else must be
+    the same, and then so is what comes out.
     """
 
     progress: Callable[[int, float], None] | None = None
+    look: Callable[[int, Weights, Biases], None] | None = None
     snapshots: Collection[int] = ()
     rest: Callable[[Callable[[], State]], None] | None = None
     resume: State | None = None
@@ -200,6 +202,8 @@ def train(
         early = torch.where(better, done, early)
         history.append(accuracy)
         evaluated.append(done)
+        if session.look:
+            session.look(done, *step.parameters())
         # Reading the accuracy makes a GPU wait, so there it is done once an epoch.
         due = device.type == "cpu" or done - reported >= epoch_length or done == total
         if session.progress and due:
@@ -517,6 +521,32 @@ class _Group:
         """Adam's moments and counts of steps, leaf by leaf."""
         states = [self.optimizer.state[leaf] for leaf in self.leaves]
         return [state[name] for state in states for name in ("step", "exp_avg", "exp_avg_sq")]
+
+
+def mean_loss(
+    network: Network, weights: Weights, biases: Biases, split: Split
+) -> Float64[Tensor, " replica"]:
+    """Cross-entropy of each replica in the mean of a split, in fp32.
+
+    >>> training.mean_loss(network, weights, biases, digits.test).shape
+    torch.Size([2])
+    """
+    total = torch.zeros(len(weights[0]), dtype=torch.float64, device=weights[0].device)
+
+    @torch.no_grad()
+    def work(group: slice) -> None:
+        for first in range(0, len(split), EVALUATION_BATCH):
+            members = slice(first, first + EVALUATION_BATCH)
+            batch = split.images[members].to(weights[0].dtype).div(255)
+            labels = split.labels[members]
+            own, own_biases = ([layer[group] for layer in part] for part in (weights, biases))
+            logits = networks.forward(network, own, own_biases, batch[None])
+            losses = networks.cross_entropy(logits, labels.expand(len(logits), -1))
+            total[group] += losses * len(labels)
+
+    with precision_of("fp32", weights[0].device):
+        parallel.spread(work, parallel.groups(len(weights[0]), weights[0].device))
+    return total / len(split)
 
 
 def loss_gradient(network: Network, weights: Weights, split: Split) -> Weights:

@@ -70,6 +70,8 @@ def small(experiment: str = "criteria", network: str = "fc", **changes: object) 
     if experiment in ("learned_supermasks", "identity_supermasks"):
         values |= {"epochs": 14, "learning_rate": 20.0}
         del values["rounds"], values["evaluate_every"]
+    if experiment == "early_stopping":
+        del values["rounds"]
     if experiment == "supermasks":
         values["arms"] = ("large_final/initial/plain", "random/constant/rescaled", "grad")
     return plan(experiment, network, "tiny", **(values | changes))
@@ -482,12 +484,14 @@ def test_a_killed_process_goes_on_and_leaves_the_same_bytes(
     assert arrays(resumed) == arrays(straight)
 
 
-@pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])
+@pytest.mark.parametrize(
+    "experiment", ["criteria", "supermasks", "learned_supermasks", "early_stopping"]
+)
 def test_a_round_goes_on_from_where_it_rested(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after every rest and gone on with until it is done; compared with a straight run."""
-    changes = {"epochs": 4} | ({} if experiment == "learned_supermasks" else {"rounds": 1})
+    changes = {"epochs": 4} | ({"rounds": 1} if experiment in ("criteria", "supermasks") else {})
     some = small(experiment, train_images=400, width=0.2, seeds=1, **changes)
     straight = run_in(tmp_path / "straight", monkeypatch, some)
     monkeypatch.setattr(checkpoints, "REST", 0.0)
@@ -763,9 +767,11 @@ def test_the_division_is_the_largest_that_fits() -> None:
     assert checkpoints.division(0, 5) == 1  # nothing is left to do
 
 
-@pytest.mark.parametrize("experiment", ["criteria", "supermasks", "learned_supermasks"])
+@pytest.mark.parametrize(
+    "experiment", ["criteria", "supermasks", "learned_supermasks", "early_stopping"]
+)
 def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
-    some = small(experiment, rounds=0 if experiment == "learned_supermasks" else 1)
+    some = small(experiment, **({"rounds": 1} if experiment in ("criteria", "supermasks") else {}))
     data = experiments.load_dataset(some)
     done, rounds = 0, set()
 
@@ -776,8 +782,8 @@ def test_progress_adds_up_to_the_announced_total(experiment: str) -> None:
 
     runs.run(some, dataset=data, progress=progress)
     assert done == experiments.size(some).iterations
-    expected = {"criteria": {0, 1}, "supermasks": {0, 1}, "learned_supermasks": set(range(1, 15))}
-    assert rounds == expected[experiment]
+    expected = {"learned_supermasks": set(range(1, 15)), "early_stopping": {0}}
+    assert rounds == expected.get(experiment, {0, 1})
 
 
 def test_tests_of_masks_are_counted_for_what_is_left_of_the_weights() -> None:
