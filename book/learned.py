@@ -261,7 +261,7 @@ else:
                 RULES[rule]: {
                     "iterations": " to ".join(
                         dict.fromkeys(
-                            f"{at:,.0f}" for at in sorted(one["early_iteration"])[:: len(one) - 1]
+                            f"{at:,.0f}" for at in one["early_iteration"].agg(["min", "max"])
                         )
                     ),
                     "validation loss": f"{one['validation_loss'].mean():.3f}",
