@@ -313,6 +313,15 @@ def test_learned_masks_are_kept_with_the_record(monkeypatch: pytest.MonkeyPatch)
         assert torch.equal(records.unpack_mask(packed, layer.shape), mask[0])
 
 
+def test_of_convolutions_the_masks_of_seed_0_are_kept() -> None:
+    arms = ("learned/initial/plain", "learned/constant/rescaled")
+    some = small("learned_supermasks", "conv2", arms=arms, epochs=1)
+    target = runs.run(some)
+    kept = records.read_arrays(experiments.name(some), target.parent)
+    layers = experiments.build_network(some).layers
+    assert set(kept) == {f"mask/{arm}/0/{layer.name}" for arm in arms for layer in layers}
+
+
 def test_a_sample_of_weights_is_kept_with_tickets() -> None:
     some = small(arms=("random",))
     target = runs.run(some)

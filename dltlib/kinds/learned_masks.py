@@ -241,13 +241,15 @@ def _rows(
 def _packed_masks(shard: Shard, learner: supermasks.Learner) -> dict[str, Tensor]:
     """The likely masks, eight weights a byte (see `records.unpack_mask`).
 
-    Random bits do not compress: a rate that is only tried leaves none.
+    Random bits do not compress: a rate that is only tried leaves none, and convolutional networks
+    leave those of seed 0.
     """
+    seeds = {0} if shard.network.channels else set(shard.seeds)
     return {
         f"mask/{replica.arm}/{replica.seed}/{layer.name}": records.pack_mask(mask[index])
         for layer, mask in zip(shard.network.layers, learner.likely(), strict=True)
         for index, replica in enumerate(shard.replicas)
-        if not parse(replica.arm).rate
+        if not parse(replica.arm).rate and replica.seed in seeds
     }
 
 
