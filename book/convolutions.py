@@ -334,6 +334,18 @@ def why_stuck():
     )
 
 
+def still_rising(name):
+    """What masks of a network gained between the last two times they were tested, in words."""
+    table = conv_learned[name].table
+    mean = 100 * table.groupby(["arm", "round"])["test_accuracy"].mean().unstack("round")
+    before, last = sorted(mean.columns)[-2:]
+    gains = mean[last] - mean[before]
+    return (
+        f"on {TITLES[name]} in their last {last - before} epochs by "
+        f"{page.signed(gains.min(), 1)} to {page.signed(gains.max(), 1)} points"
+    )
+
+
 best_arm = figures.variant_name(top_arm).replace("$w_i$", "w_i")
 page.glue(
     sm_conv_best=f"The best learned mask here, over {best_arm} on {TITLES[top_network]}, is right "
@@ -342,10 +354,13 @@ page.glue(
     if stuck
     else f"None ends at {claims.THRESHOLDS.far_above_chance:g} % or less.",
     sm_conv_why=why_stuck() if stuck else "",
+    sm_conv_rising=page.listed(still_rising(name) for name in conv_learned),
 )
 
 # %% [markdown]
 # {glue:text}`sm_conv_best` {glue:text}`sm_conv_stuck` {glue:text}`sm_conv_why`
+#
+# Were they learned for long enough? Their mean accuracies changed {glue:text}`sm_conv_rising`. What still rises was not learned to its end, and more epochs would take it further.
 #
 # ## The paper's table 2, row by row
 
