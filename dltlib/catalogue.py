@@ -50,7 +50,7 @@ for _network in (
     Architecture("fc", "FC", (), (300, 100), "mnist", 55, 1.2e-3, 100.0, keep_conv=1.0),
     Architecture("conv2", "Conv2", (64, 64), (256, 256), "cifar10", 27, 2e-4, 300.0, 100.0),
     Architecture(
-        "conv4", "Conv4", (64, 64, 128, 128), (256, 256), "cifar10", 34, 3e-4, 300.0, 100.0
+        "conv4", "Conv4", (64, 64, 128, 128), (256, 256), "cifar10", 34, 3e-4, 1000.0, 100.0
     ),
     Architecture(
         "conv6",

@@ -243,12 +243,8 @@ class Learner:
         }
         rows = torch.stack([orders[seed][: length * settings.batch_size] for seed in self.seeds])
         batches = rows.reshape(len(self.seeds), length, settings.batch_size)
-        if self.values[0].is_cuda:
-            loss = self._advance_together(dataset.train, batches, settings)
-            if progress:
-                progress(length * len(self.seeds))
-        else:
-            loss = self._advance_one_by_one(dataset.train, batches, settings, progress)
+        advance = self._advance_together if self.values[0].is_cuda else self._advance_one_by_one
+        loss = advance(dataset.train, batches, settings, progress)
         self.step += length
         return loss / length
 
@@ -283,7 +279,11 @@ class Learner:
         return loss
 
     def _advance_together(
-        self, split: Split, batches: Int64[Tensor, "replica iterations batch"], settings: Settings
+        self,
+        split: Split,
+        batches: Int64[Tensor, "replica iterations batch"],
+        settings: Settings,
+        progress: Callable[[int], None] | None = None,
     ) -> Float64[Tensor, " replica"]:
         """The same with all replicas in one captured graph, which is kept from epoch to epoch."""
         batches = batches.to(self.values[0].device)
@@ -303,6 +303,8 @@ class Learner:
         self._captured.loss.zero_()
         for index in range(batches.shape[1]):
             self._captured.update(batches[:, index], self.step + index)
+        if progress:
+            progress(batches.shape[0] * batches.shape[1])
         return self._captured.loss.clone()
 
     @torch.no_grad()
