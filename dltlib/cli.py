@@ -290,7 +290,8 @@ def _run(options: argparse.Namespace) -> None:
     if options.dry_run:
         from dltlib import forecast
 
-        print("\n".join(forecast.describe(plan, processor.choose(options.device))))
+        device = processor.choose(options.device)
+        print("\n".join(forecast.describe(plan, device, options.force)))
         return
     if options.dask:  # devices and data are the workers'
         check_name("device", options.device, processor.DEVICES)

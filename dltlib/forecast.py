@@ -7,11 +7,12 @@ from dltlib.kinds import KINDS
 from dltlib.plans import Plan
 
 
-def describe(plan: Plan, device: torch.device | str) -> list[str]:
+def describe(plan: Plan, device: torch.device | str, force: bool = False) -> list[str]:
     """Lines for people: trainings, iterations, memory, checkpoints, and the time to be expected.
 
     The time is measured in a second or two, on made-up images of the data set's shape, and leaves
-    out evaluation and pruning.
+    out evaluation and pruning. What is there already is left out, too, unless ``force``d to begin
+    anew.
     """
     device = torch.device(device)
     experiments.check_precision(plan, device)
@@ -29,9 +30,9 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
         f"{at_once:,} replicas fit side by side now",
         f"  checkpoint: about {state / 1e6:,.0f} MB",
     ]
-    if storage.finished(plan):
+    if not force and storage.finished(plan):
         return [*lines, f"  done: {storage.record_path(plan)} (--force would run it again)"]
-    there, left = _there(plan, size.iterations)
+    there, left = ([], size.iterations) if force else _there(plan)
     expected = "nobody knows"
     if kind.seconds is not None:
         seconds = kind.seconds(plan, network, device, left)
@@ -39,7 +40,7 @@ def describe(plan: Plan, device: torch.device | str) -> list[str]:
     return [*lines, *there, f"  time: {expected}; evaluation while training comes on top"]
 
 
-def _there(plan: Plan, iterations: int) -> tuple[list[str], int]:
+def _there(plan: Plan) -> tuple[list[str], int]:
     """What of the plan is there already, in words, and how many of its iterations are left."""
     begun, reused, missing = storage.inventory(plan)
     held = [replica for checkpoint in begun for replica in checkpoint.replicas]

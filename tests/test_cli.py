@@ -241,6 +241,8 @@ def test_a_dry_run_says_what_is_there_already(capsys: pytest.CaptureFixture) -> 
     capsys.readouterr()
     assert cli.main([*command, "--dry-run"]) == 0
     assert "done: " in capsys.readouterr().out
+    assert cli.main([*command, "--force", "--dry-run"]) == 0
+    assert "done: " not in capsys.readouterr().out
     assert cli.main([*command, "--seeds", "3", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "2 of the replicas are in records already (criteria-fc-tiny-" in out

@@ -95,10 +95,10 @@ FIXED = 0.15
 
 
 def _cost_of_a_test(plan: Plan, images: int, round_: int) -> int:
-    """In iterations of the dense training, which go forwards once and backwards for twice that."""
+    """Of masks of that round."""
     role = "conv" if catalogue.NETWORKS[plan.network].channels else "dense"
     left = min(1.0, FIXED + plan.keep_fraction(role, round_))
-    return max(1, round(left * images / (3 * plan.batch_size)))
+    return timing.cost_of_a_test(plan, images, left)
 
 
 def _cost_of_a_look(plan: Plan) -> int:

@@ -110,15 +110,9 @@ def iterations(plan: Plan, training: int, images: int) -> int:
     facts = catalogue.DATASETS[plan.dataset]
     tests = len(_tested(plan, training // plan.epochs, images))
     test = supermasks.SAMPLES * sum(
-        _cost_of_a_mask(plan, split) for split in (facts.validation, facts.test)
+        timing.cost_of_a_test(plan, split) for split in (facts.validation, facts.test)
     )
     return plan.seeds * len(plan.arms) * (training + tests * test)
-
-
-def _cost_of_a_mask(plan: Plan, images: int) -> int:
-    """Of testing one on so many images, in iterations, which go forwards once and backwards for
-    twice that."""
-    return max(1, round(images / (3 * plan.batch_size)))
 
 
 def _tested(plan: Plan, length: int, images: int) -> set[int]:
@@ -171,7 +165,6 @@ def run(shard: Shard) -> Iterator[None]:
             layer.copy_(saved[name])
         learner.step = first * length
     tested = _tested(plan, length, len(dataset.validation) + len(dataset.test))
-
     lock = Lock()
 
     def report(iterations: int) -> None:
@@ -211,7 +204,7 @@ def _rows(
     report: Callable[[int], None],
 ) -> list[rows.Row]:
     def accuracy(split: Split) -> Tensor:
-        cost = _cost_of_a_mask(shard.plan, len(split))
+        cost = timing.cost_of_a_test(shard.plan, len(split))
         return learner.accuracy(split, lambda masks: report(masks * cost))
 
     validation, test = accuracy(shard.dataset.validation), accuracy(shard.dataset.test)

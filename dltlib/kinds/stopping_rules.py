@@ -20,7 +20,7 @@ from dltlib import catalogue, networks, training
 from dltlib.catalogue import Architecture
 from dltlib.errors import UserError
 from dltlib.history import Weights
-from dltlib.kinds import criterion_masks, rows
+from dltlib.kinds import criterion_masks, rows, timing
 from dltlib.kinds.kind import KINDS, Kind, Shard
 from dltlib.plans import Plan, Replica
 from dltlib.training import Biases, State
@@ -52,13 +52,9 @@ def preset(network: Architecture, name: str) -> dict[str, Any]:
 
 def iterations(plan: Plan, training: int, images: int) -> int:
     """A training a seed, whatever the rules, and the loss wherever it is looked at."""
-    looks = -(-training // plan.evaluate_every)
-    return plan.seeds * (training + looks * _cost_of_a_look(plan))
-
-
-def _cost_of_a_look(plan: Plan) -> int:
-    """In iterations, which go forwards once and backwards for twice that."""
-    return max(1, round(catalogue.DATASETS[plan.dataset].validation / (3 * plan.batch_size)))
+    looks = math.ceil(training / plan.evaluate_every)
+    look = timing.cost_of_a_test(plan, catalogue.DATASETS[plan.dataset].validation)
+    return plan.seeds * (training + looks * look)
 
 
 def run(shard: Shard) -> Iterator[None]:
@@ -137,8 +133,8 @@ class _Lowest:
             test = dataset.test
             right = training.evaluate(network, own, own_biases, test.images, test.labels)
             self.test[lower], self.iteration[lower] = right.cpu(), iteration
-        cost = _cost_of_a_look(self.shard.plan) * len(loss)
-        self.shard.progress(cost, math.nan, 0)
+        cost = timing.cost_of_a_test(self.shard.plan, len(dataset.validation))
+        self.shard.progress(cost * len(loss), math.nan, 0)
 
 
 KINDS.add(

@@ -17,6 +17,12 @@ Slice = Callable[[], int]
 """Computes some iterations of some replicas, and says how many that were."""
 
 
+def cost_of_a_test(plan: Plan, images: int, share: float = 1.0) -> int:
+    """Of testing a network on so many images, in iterations of the plan, which go forwards once and
+    backwards for twice that; ``share`` is what of a whole network's work it takes."""
+    return max(1, round(share * images / (3 * plan.batch_size)))
+
+
 def side_by_side(plan: Plan, device: torch.device) -> int:
     """How many replicas a machine likes to compute at once."""
     return 2 * torch.get_num_threads() if device.type == "cpu" else min(32, plan.seeds * 8)
