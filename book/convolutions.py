@@ -214,8 +214,19 @@ if tried:
     page.table(
         validation,
         caption=f"Validation accuracy in percent by learning rate, masks over w_i after {example.plan['epochs']} epochs, one seed "
-        f"({example.scale().split(', ', 1)[-1]}). Remake: {example.manifest['command']}",
+        f"({example.scale().split(', ', 1)[-1]}). Remake: {'; '.join(one.manifest['command'] for one in tried.values())}",
         decimals=1,
+    )
+    leads = {
+        (name, kind): -grid.loc[kind].nlargest(2).diff().iloc[-1]
+        for name, grid in searched.items()
+        for kind in grid.index
+    }
+    closest_name, closest_kind = min(leads, key=leads.get)
+    second = searched[closest_name].loc[closest_kind].nlargest(2).index[-1]
+    close_call = (
+        f" The closest second is {leads[closest_name, closest_kind]:.1f} points behind ({second:g} for {closest_kind} masks on "
+        f"{TITLES[closest_name]}), which one seed does not tell apart."
     )
     helpless = [
         kind for kind, share in best_of_kind.items() if share < claims.THRESHOLDS.far_above_chance
@@ -230,7 +241,7 @@ if tried:
         + "), so for "
         "them no working rate was found, and what is shown below for them says nothing about the method."
         if helpless
-        else f"The best rates are {'; '.join(at_best)}. At these rates both kinds learn."
+        else f"The best rates are {'; '.join(at_best)}. At these rates both kinds learn.{close_call}"
     )
 else:
     page.glue(sm_grid="")
