@@ -305,9 +305,11 @@ stuck = [
 def why_stuck():
     """What the search says of those kinds of masks that end near chance, if it found a rate."""
     kinds = {arm.split("/")[2] for _, arm in stuck_at}
+    # On the same networks, where they were searched.
+    own = {name: grid for name, grid in searched.items() if name in {name for name, _ in stuck_at}}
     found = [
         (name, kind, grid.loc[kind].idxmax(), grid.loc[kind].max())
-        for name, grid in searched.items()
+        for name, grid in (own or searched).items()
         for kind in sorted(kinds & set(grid.index))
         if grid.loc[kind].max() >= claims.THRESHOLDS.far_above_chance
     ]
@@ -317,7 +319,7 @@ def why_stuck():
     for name, kind, rate, _ in found:
         one = tried[name].plan
         for other, arm in stuck_at:
-            if not arm.endswith(f"/{kind}"):
+            if not arm.endswith(f"/{kind}") or (own and other != name):
                 continue
             theirs = conv_learned[other].plan
             words = {
