@@ -349,12 +349,9 @@ def why_stuck():
 
 def still_rising(name):
     """What masks of a network gained between the last two times they were tested, in words."""
-    table = conv_learned[name].table
-    mean = 100 * table.groupby(["arm", "round"])["test_accuracy"].mean().unstack("round")
-    before, last = sorted(mean.columns)[-2:]
-    gains = mean[last] - mean[before]
+    apart, gains = claims.last_gains(conv_learned[name])
     return (
-        f"on {TITLES[name]} in their last {last - before} epochs by "
+        f"on {TITLES[name]} in their last {apart} epochs by "
         f"{page.signed(gains.min(), 1)} to {page.signed(gains.max(), 1)} points"
     )
 

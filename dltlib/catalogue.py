@@ -153,7 +153,7 @@ STOPPING_RULES = ("accuracy", "loss", "last")
 
 
 # Of SGD, tried for learned masks: 100, 50 and 20 are those of later work on the paper's networks.
-MASK_RATES = (20, 50, 100, 300, 1000, 3000)
+MASK_RATES = (20, 50, 100, 300, 1000, 3000, 10000)
 
 
 @dataclass(frozen=True)

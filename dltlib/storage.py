@@ -206,7 +206,10 @@ def _resumable(plan: Plan) -> list[Checkpoint]:
 def _reusable(
     plan: Plan, missing: Sequence[Replica], fingerprint: Fingerprint | None
 ) -> list[Reused]:
-    """Of the missing replicas, those that records hold which the same code would make again."""
+    """Of the missing replicas, those that records hold which the same code would make again.
+
+    Without a fingerprint (a dry run reads no data) neither data nor code are compared.
+    """
     left, found = set(missing), []
     for file in _manifests():
         if not left:

@@ -94,6 +94,7 @@ from dltlib.claims.tables import (
     describe,
     frame,
     in_brackets,
+    last_gains,
     pilot,
     table_2,
     table_2_in_words,

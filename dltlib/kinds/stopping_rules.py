@@ -20,13 +20,13 @@ from dltlib import catalogue, networks, training
 from dltlib.catalogue import Architecture
 from dltlib.errors import UserError
 from dltlib.history import Weights
-from dltlib.kinds import criterion_masks, rows, timing
+from dltlib.kinds import criterion_masks, rows, tickets, timing
 from dltlib.kinds.kind import KINDS, Kind, Shard
 from dltlib.plans import Plan, Replica
 from dltlib.training import Biases, State
 
 GRAMMAR = "accuracy, loss or last"
-UNUSED = frozenset({"rounds", "keep_conv", "keep_dense", "keep_output"})
+UNUSED = tickets.UNUSED | {"rounds", "keep_conv", "keep_dense", "keep_output"}
 
 
 class StoppingRule(NamedTuple):
@@ -108,6 +108,9 @@ class _Lowest:
         self.shard = shard
         resumed = resumed or {}
         self.losses = list(resumed.get("lowest/losses", ()))
+        self.least = torch.full((count,), torch.inf, dtype=torch.float64)
+        for loss in self.losses:
+            self.least = self.least.fmin(loss)
         self.iteration = resumed.get("lowest/iteration", torch.zeros(count, dtype=torch.int64))
         self.test = resumed.get("lowest/test", torch.zeros(count, dtype=torch.float64))
 
@@ -123,9 +126,9 @@ class _Lowest:
         """See `training.Session`."""
         network, dataset = self.shard.network, self.shard.dataset
         loss = training.mean_loss(network, weights, biases, dataset.validation).cpu()
-        lower = torch.ones(len(loss), dtype=torch.bool)
-        if self.losses:  # what is not a number is not the least
-            lower = loss < torch.stack(self.losses).nan_to_num(torch.inf).amin(0)
+        # What is not a number is never lower; the first look counts, whatever it is.
+        lower = (loss < self.least) | (not self.losses)
+        self.least = self.least.fmin(loss)
         self.losses.append(loss)
         if lower.any():
             chosen = lower.to(weights[0].device)
