@@ -113,7 +113,7 @@ from IPython.display import clear_output
 
 tables = {}
 for name, plan in plans.items():
-    with progress.bar(name, experiments.size(plan).iterations, rounds) as report:
+    with progress.bar(name, plan) as report:
         tables[name] = runs.table(plan, progress=report)
 clear_output()  # the bars have done their work
 

@@ -213,16 +213,20 @@ def _name_cells(notebook: Any) -> None:
 
 # Modules that decide no output of a chapter; it may depend on any other.
 _APART = (
-    "book", "cli", "cluster", "elsewhere", "executions", "forecast", "landing", "progress",
-    "sharing", "verification",
+    "book", "cli", "cluster", "elsewhere", "executions", "forecast", "interactive", "landing",
+    "progress", "sharing", "terms", "verification",
 )  # fmt: skip
+
+
+def _package(root: Path) -> Path:
+    """Where the book's `dltlib` lies: beside it, or installed."""
+    package = root / "dltlib"
+    return package if package.is_dir() else Path(__file__).parent
 
 
 def _library(root: Path) -> list[Path]:
     """Files of `dltlib` on which a chapter's outputs may depend, sorted."""
-    package = root / "dltlib"
-    if not package.is_dir():
-        package = Path(__file__).parent
+    package = _package(root)
     files = (path.relative_to(package) for path in package.rglob("*.py"))
     return [package / path for path in sorted(files) if path.parts[0].split(".")[0] not in _APART]
 
@@ -264,6 +268,7 @@ def execute(
     Raises `UserError` naming chapter, cell and error, after all chapters have had their turn.
     """
     root = _root(root)
+    executions.read(root)  # damaged, it stops what could not be noted in it
     executed, failures = [], []
     for name in _select(root, names):
         try:
@@ -648,7 +653,7 @@ def _add_data(root: Path, site: Path) -> None:
 def _data_inputs(root: Path) -> list[Path]:
     """What the data of interactive pages are made by, and from."""
     records = [path for path in (root / "book" / "records").glob("*") if path.is_file()]
-    return [*_library(root), *records]
+    return [*_package(root).rglob("*.py"), *records]
 
 
 def _hashes(root: Path, files: Sequence[Path]) -> dict[str, str]:
@@ -669,11 +674,7 @@ def _site_inputs(root: Path) -> dict[str, str]:
     around = [root / name for name in ("_config.yml", "_toc.yml", "CITATION.cff")]
     around += [*(root / "book").glob("*.bib"), executions.path(root)]
     static = [path for path in (root / "book" / "_static").rglob("*") if path.is_file()]
-    renderer = [
-        Path(__file__).with_name(name)
-        for name in ("page.py", "elsewhere.py", "executions.py", "landing.py", "sharing.py")
-    ]
-    inputs = _hashes(root, [*pages, *around, *static, *renderer, *_data_inputs(root)])
+    inputs = _hashes(root, [*pages, *around, *static, *_data_inputs(root)])
     for tool in ("jupyter-book", "myst-nb", "sphinx", "sphinx-book-theme"):
         inputs[tool] = importlib.metadata.version(tool)
     inputs["address"] = elsewhere.repository(root) or "none yet"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dltlib.errors import UserError
 from dltlib.registry import Registry
 
 # --- networks (section 2, table 1) ---------------------------------------------------------------
@@ -41,6 +42,13 @@ class Architecture:
 
 
 WIDEST = 64.0  # times the paper's hidden sizes: more is a mistyped width
+
+
+def check_width(width: float) -> None:
+    """Raise `UserError` for a width that no network has."""
+    if not 0 < width <= WIDEST:
+        raise UserError(f"width must be a positive number up to {WIDEST:g}, not {width}")
+
 
 NETWORKS: Registry[Architecture] = Registry("network")
 for _network in (

@@ -99,11 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # e.g. `dltlib status | head`
         _drop_output()
         return 0
-    except OSError as error:  # of a file, which it names, or of standard output
-        if error.filename is None:
+    except OSError as error:  # of a file, which it names, of standard output, or of a library
+        told = str(error)
+        if error.filename is not None:
+            told = f"{error.filename} ({error.strerror or error})"
+        elif error.errno is not None:  # what has none was raised by a library, in its own words
+            told = f"cannot write the output ({error.strerror})"
             _drop_output()
-        what = "cannot write the output" if error.filename is None else error.filename
-        print(f"dltlib: error: {what} ({error.strerror or error})", file=sys.stderr)
+        print(f"dltlib: error: {told}", file=sys.stderr)
         return 2
     finally:
         for number, handler in before.items():
@@ -209,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--quiet", action="store_true", help="no progress bar")
     verify.set_defaults(command=_verify)
 
-    status = commands.add_parser("status", help="records, unfinished runs and data sets")
+    status = commands.add_parser("status", help="records and unfinished runs")
     status.set_defaults(command=_status)
 
     data = commands.add_parser(
@@ -285,7 +288,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.arms:
         overrides["arms"] = tuple(options.arms)
     plan = experiments.plan(options.experiment, options.network, options.preset, **overrides)
-    name, size = experiments.name(plan), experiments.size(plan)
+    name = experiments.name(plan)
     runs.check_at_once(options.at_once)
     if options.dry_run:
         from dltlib import forecast
@@ -306,7 +309,7 @@ def _run(options: argparse.Namespace) -> None:
         asked["dataset"] = experiments.load_dataset(plan)
         asked["device"] = device
     hidden = options.quiet or finished
-    with progress.bar(name, size.iterations, plan.rounds or plan.epochs, hidden) as report:
+    with progress.bar(name, plan, quiet=hidden) as report:
         asked["progress"] = report
         if options.dask:
             target = cluster.run(plan, options.dask, options.device, **asked)
@@ -356,9 +359,9 @@ def _verify(options: argparse.Namespace) -> int:
 
     record = storage.find_record(options.record)
     replicas = verification.sample(record, options.replicas)
-    rounds = record.plan["rounds"] or record.plan["epochs"]
+    plan = verification.plan_of(record, replicas)
     iterations = verification.iterations(record, replicas)
-    with progress.bar(record.name, iterations, rounds, options.quiet) as report:
+    with progress.bar(record.name, plan, iterations, options.quiet) as report:
         verdict = verification.verify(
             record, replicas, processor.choose(options.device), options.rounds, report
         )

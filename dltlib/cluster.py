@@ -85,18 +85,13 @@ def run(
             raise UserError(f"the scheduler at {address} has no workers yet: start some")
         _refuse_shared_gpus(client, device)
         taken = Fingerprint(**client.submit(fingerprint, plan, device, pure=False).result())
-        if record:
-            taken.hold_record(record.manifest)
-            return storage.record_path(plan)
-        with storage.sole(plan):
-            if not force and storage.is_done(plan):  # by another process, since we looked
-                return storage.record_path(plan)
-            size = math.ceil(len(plan.replicas) / threads) if at_once is None else at_once
-            work = storage.resume(plan, taken, size, force, accept_change)
-            runs.report_earlier(work, progress)
+        size = math.ceil(len(plan.replicas) / threads) if at_once is None else at_once
+
+        def train(work: storage.Work) -> str:
             devices = _spread(client, work, device, progress)
-            where = ", ".join(sorted(devices)) or "unknown"
-            return storage.finish(work, f"{threads} Dask threads on {where}")
+            return f"{threads} Dask threads on {', '.join(sorted(devices)) or 'unknown'}"
+
+        return runs.complete(plan, record, taken, size, train, progress, force, accept_change)
 
 
 def _spread(

@@ -101,6 +101,10 @@ def load(name: str, directory: Path | None = None) -> Dataset:
     that the catalogue states of the data set.
     """
     facts = catalogue.DATASETS.find(name)
+    if name not in _READERS:
+        raise UserError(
+            f"{name} has an entry in the catalogue but no reader: datasets.register adds both"
+        )
     found = _READERS[name](directory or paths.data())
     for part, count in (
         ("train", facts.train), ("validation", facts.validation), ("test", facts.test)

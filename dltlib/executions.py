@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 
 from dltlib import files
+from dltlib.errors import UserError
 
 
 def path(root: Path) -> Path:
@@ -45,7 +46,7 @@ def note(
         "inputs": dict(inputs),
     }
     with alone(root, "executions"):
-        known = dict(sorted((_read(root) | {name: entry}).items()))
+        known = dict(sorted((read(root) | {name: entry}).items()))
         text = json.dumps(known, indent=1) + "\n"
         files.replace_file(
             path(root), lambda temporary: temporary.write_text(text, encoding="utf-8")
@@ -71,14 +72,18 @@ def alone(root: Path, what: str) -> Iterator[None]:
 
 def noted(root: Path, name: str, inputs: Mapping[str, str]) -> dict[str, Any] | None:
     """What was noted of the execution of chapter `name` that had these inputs, if anything was."""
-    entry: dict[str, Any] | None = _read(root).get(name)
+    entry: dict[str, Any] | None = read(root).get(name)
     return entry if entry and entry["inputs"] == dict(inputs) else None
 
 
-def _read(root: Path) -> dict[str, Any]:
+def read(root: Path) -> dict[str, Any]:
+    """All that was noted, by chapter. Raises `UserError` if the file is damaged."""
     known: dict[str, Any] = {}
     if path(root).exists():
-        known = json.loads(path(root).read_text(encoding="utf-8"))
+        try:
+            known = json.loads(path(root).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path(root)} is damaged ({error}): restore it with git") from error
     return known
 
 

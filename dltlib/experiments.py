@@ -42,7 +42,7 @@ def plan(experiment: str, network: str = "fc", preset: str = "tiny", **overrides
             raise UserError(f"{experiment} on {network} does not use {name}: leave it out")
     values |= overrides
     values["arms"] = tuple(str(kind.parse(arm)) for arm in values["arms"])
-    made = Plan(experiment, network, preset, **values)
+    made = Plan(experiment, network, preset, **plans.as_typed(values))
     size(made)  # what no machine finishes is refused before anything starts
     return made
 

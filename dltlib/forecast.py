@@ -30,7 +30,7 @@ def describe(plan: Plan, device: torch.device | str, force: bool = False) -> lis
         f"{at_once:,} replicas fit side by side now",
         f"  checkpoint: about {state / 1e6:,.0f} MB",
     ]
-    if not force and storage.finished(plan):
+    if not force and storage.is_done(plan) and storage.finished(plan):
         return [*lines, f"  done: {storage.record_path(plan)} (--force would run it again)"]
     there, left = ([], size.iterations) if force else _there(plan)
     expected = "nobody knows"

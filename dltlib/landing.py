@@ -341,7 +341,7 @@ def _interval(part: claims.Part) -> str:
     if math.isnan(part.low):
         return ""
     decimals = 1 if part.unit == claims.PERCENT else 2
-    ends = " to ".join(f"{end:.{decimals}f}" for end in (part.low, part.high))
+    ends = " to ".join(f"{end:.{decimals}f}" for end in part.ends())
     ends = ends.replace("-", "\N{MINUS SIGN}")
     return f" (95 % interval {ends}; {part.seeds} seeds)"
 
@@ -354,8 +354,8 @@ def _verdict(result: claims.Result, given: Answers) -> str:
         if network != NETWORK
     )
     return (
-        f'<li><a class="landing-verdict {_kind(result.verdict)}" href="{_explorer(result)}">'
-        f"{_MARKS[result.verdict]} {result.claim}: {result.verdict}</a> on {_title(NETWORK)}; "
+        f'<li><a class="landing-verdict {_kind(result.outcome)}" href="{_explorer(result)}">'
+        f"{_MARKS[result.outcome]} {result.claim}: {result.outcome}</a> on {_title(NETWORK)}; "
         f"{others}</li>"
     )
 
@@ -400,7 +400,8 @@ def picture(given: Answers, keep: Callable[[str, Any, str], str]) -> str:
     rows = []
     for name, one in values.items():
         mean, low, high = claims.interval(one)
-        ends = f"{low:.1f} to {high:.1f}" if not math.isnan(low) else "one seed"
+        few = f"{len(one)} seed{'s' * (len(one) > 1)}"
+        ends = few if math.isnan(low) else f"{low:.1f} to {high:.1f}"
         rows.append(
             f'<div class="landing-bar"><span class="landing-bar-name">{name}</span>'
             f'<span class="landing-bar-track"><span style="width:{mean:.2f}%"></span></span>'

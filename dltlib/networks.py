@@ -94,8 +94,7 @@ def build(
     [(784, 300), (300, 100), (100, 10)]
     """
     architecture = catalogue.NETWORKS.find(name)
-    if not 0 < width <= catalogue.WIDEST:
-        raise UserError(f"width must be a positive number up to {catalogue.WIDEST:g}, not {width}")
+    catalogue.check_width(width)
     channels, hidden = architecture.channels, architecture.hidden
     pools = len(channels) // 2
     if min(input_shape[1:]) < 2**pools:

@@ -9,8 +9,10 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple, get_args
 
 from dltlib import catalogue
 from dltlib.errors import UserError
@@ -65,10 +67,7 @@ class Plan:
             raise UserError(f"train_images must be at least 1, not {self.train_images}")
         if self.rescaled_rate is not None and not 0 < self.rescaled_rate < math.inf:
             raise UserError(f"rescaled_rate must be a positive number, not {self.rescaled_rate}")
-        if not 0 < self.width <= catalogue.WIDEST:
-            raise UserError(
-                f"width must be a positive number up to {catalogue.WIDEST:g}, not {self.width}"
-            )
+        catalogue.check_width(self.width)
         for role in ("conv", "dense", "output"):
             keep = self.keep_rate(role)
             if not 0 < keep <= 1:
@@ -120,6 +119,36 @@ class Plan:
     def shared(self) -> dict[str, Any]:
         """All that decides a replica's numbers, save its arm and seed."""
         return shared(self.as_dict())
+
+
+def as_typed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's options, numbers as its fields have them, so that equal plans have one hash.
+
+    Raises `UserError` where one is no number, or no whole one where only those make sense.
+
+    >>> plans.as_typed({"learning_rate": 20, "seeds": 3.0, "train_images": None})
+    {'seeds': 3, 'learning_rate': 20.0, 'train_images': None}
+    """
+    return {
+        option.name: _as_typed(option, options[option.name])
+        for option in dataclasses.fields(Plan)
+        if option.name in options
+    }
+
+
+def _as_typed(option: "dataclasses.Field[Any]", value: Any) -> Any:
+    types = get_args(option.type) or (option.type,)
+    number = next((kind for kind in (int, float) if kind in types), None)
+    if number is None or (value is None and NoneType in types):
+        return value
+    try:
+        typed = number(value)
+    except (TypeError, ValueError, OverflowError):
+        typed = None
+    if typed is None or (number is int and typed != value):
+        whole = "whole " if number is int else ""
+        raise UserError(f"{option.name} must be a {whole}number, not {value!r}")
+    return typed
 
 
 def plan_hash(content: dict[str, Any]) -> str:

@@ -6,20 +6,29 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from dltlib.kinds import Progress
+from dltlib import experiments
+from dltlib.kinds import KINDS, Progress
+from dltlib.plans import Plan
 
 
 @contextmanager
-def bar(title: str, iterations: int, rounds: int, quiet: bool = False) -> Iterator[Progress]:
-    """A bar over ``iterations`` replica-iterations, as the callback that runners report to."""
+def bar(
+    title: str, plan: Plan, iterations: int | None = None, quiet: bool = False
+) -> Iterator[Progress]:
+    """A bar over the plan's replica-iterations (or so many of them), as the callback that runners
+    report to."""
+    total = experiments.size(plan).iterations if iterations is None else iterations
+    counts = KINDS.find(plan.kind).counts
+    last = getattr(plan, counts)
     with tqdm(
-        total=iterations, desc=title, unit=" it", unit_scale=True, smoothing=0.1, disable=quiet
+        total=total, desc=title, unit=" it", unit_scale=True, smoothing=0.1, disable=quiet
     ) as display:
 
         def report(iterations: int, accuracy: float, round_: int, *, earlier: str = "") -> None:
             if quiet:
                 return
-            display.set_description_str(f"{title}, round {round_}/{rounds}", refresh=False)
+            where = f", {counts.removesuffix('s')} {round_}/{last}" if last else ""
+            display.set_description_str(title + where, refresh=False)
             if not math.isnan(accuracy):
                 display.set_postfix_str(f"validation {accuracy:.1%}", refresh=False)
             if earlier:  # the bar starts where the run stands; its speed is that of today

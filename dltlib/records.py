@@ -127,20 +127,20 @@ class Record:
 
     def rows_of(self, replicas: Collection[Replica]) -> list[dict[str, Any]]:
         """Rows of these replicas, and those of the trained networks of their seeds, as runners
-        write them."""
+        write them: without the columns that only others of the record fill."""
         seeds = {replica.seed for replica in replicas}
-        rows = [
+        wanted = [
+            (arm, seed) in replicas or (arm == "trained" and seed in seeds)
+            for arm, seed in zip(self.table["arm"], self.table["seed"], strict=True)
+        ]
+        rows = self.table[wanted]
+        rows = rows.loc[:, rows.notna().any() | self.table.isna().all()]
+        return [
             {
                 name: value.tolist() if isinstance(value, np.ndarray) else value
                 for name, value in row.items()
             }
-            for row in self.table.to_dict("records")
-        ]
-        return [
-            row
-            for row in rows
-            if (row["arm"], row["seed"]) in replicas
-            or (row["arm"] == "trained" and row["seed"] in seeds)
+            for row in rows.to_dict("records")
         ]
 
 

@@ -5,14 +5,14 @@ machines, and leaves the same records.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from dltlib import experiments, fingerprints, processor, records, storage
-from dltlib.checkpoints import Checkpoint
+from dltlib.checkpoints import Checkpoint, Fingerprint
 from dltlib.datasets import Dataset
 from dltlib.errors import UserError
 from dltlib.kinds import KINDS, Progress, Shard, unheard
@@ -50,19 +50,39 @@ def run(
         return storage.record_path(plan)
     dataset = (dataset or experiments.load_dataset(plan)).to(device)
     fingerprint = fingerprints.take(plan, dataset, device)
+    fitting = experiments.replicas_at_once(plan, device) if at_once is None else at_once
+
+    def train(work: Work) -> str:
+        for checkpoint in work.checkpoints:
+            for _ in rounds(plan, checkpoint, device, dataset, progress):
+                pass
+        return processor.describe(device)
+
+    return complete(plan, record, fingerprint, fitting, train, progress, force, accept_change)
+
+
+def complete(
+    plan: Plan,
+    record: records.Record | None,
+    fingerprint: Fingerprint,
+    fitting: int,
+    train: Callable[[Work], str],
+    progress: Progress | None,
+    force: bool,
+    accept_change: bool,
+) -> Path:
+    """The end of `run`, wherever shards are trained: hold the plan's own finished ``record`` to the
+    ``fingerprint``, or else have ``train`` finish shards of at most ``fitting`` replicas, and say
+    where it did; returns the record's path."""
     if record:
         fingerprint.hold_record(record.manifest)
         return storage.record_path(plan)
-    fitting = experiments.replicas_at_once(plan, device) if at_once is None else at_once
     with storage.sole(plan):
         if not force and storage.is_done(plan):  # by another process, since we looked
             return storage.record_path(plan)
         work = storage.resume(plan, fingerprint, fitting, force, accept_change)
-        report_earlier(work, progress)
-        for checkpoint in work.checkpoints:
-            for _ in rounds(plan, checkpoint, device, dataset, progress):
-                pass
-        return storage.finish(work, processor.describe(device))
+        _report_earlier(work, progress)
+        return storage.finish(work, train(work))
 
 
 def check_at_once(at_once: int | None) -> None:
@@ -83,7 +103,7 @@ def table(
     return records.as_table(checkpoint.rows)
 
 
-def report_earlier(work: Work, progress: Progress | None) -> None:
+def _report_earlier(work: Work, progress: Progress | None) -> None:
     """Tell of the work of a plan that is there already."""
     if progress is None:
         return

@@ -43,7 +43,8 @@ def site_address(root: Path) -> str | None:
     if repository is None:
         return None
     owner, name = repository.split("/")[-2:]
-    return f"https://{owner.lower()}.github.io/{name}/"
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
 
 
 def description(doctree: "nodes.document") -> str:

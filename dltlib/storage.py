@@ -165,8 +165,7 @@ def resume(
         plan, [replica for part in found for replica in part.replicas] + missing
     )
     for shard in checkpoints.shards(missing, checkpoints.division(len(missing), fitting)):
-        path = run_directory(plan) / checkpoints.file_name(shard)
-        checkpoint = Checkpoint(path, plan.hash, shard)
+        checkpoint = Checkpoint(shard_path(plan, shard), plan.hash, shard)
         checkpoint.origins = [fingerprint.origin()]
         found.append(checkpoint)
     return Work(plan, fingerprint, found, reused, saved)

@@ -76,8 +76,11 @@ def verify(
 ) -> Verdict:
     """Train these replicas again, up to so many ``rounds`` (default: all), and compare the rows.
 
-    Raises `UserError` if the data here are not those that the record was made of.
+    Raises `UserError` if the data here are not those that the record was made of, or for a number
+    of rounds that is none.
     """
+    if rounds is not None and rounds < 0:
+        raise UserError(f"rounds must not be negative, as {rounds} is")
     device = torch.device(device)
     plan = plan_of(record, replicas)
     experiments.check_precision(plan, device)

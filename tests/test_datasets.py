@@ -73,6 +73,12 @@ def check_digits(data: Dataset) -> None:
     assert [len(data.train), len(data.validation), len(data.test)] == [1_297, 200, 300]
 
 
+def test_an_entry_without_a_reader_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(catalogue.DATASETS, "mine", catalogue.DATASETS["digits"])
+    with pytest.raises(UserError, match="mine has an entry in the catalogue but no reader"):
+        datasets.load("mine")
+
+
 # --- digits -----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from dltlib import book, executions, paths
+from dltlib.errors import UserError
 
 HEADER = (
     "# ---\n# jupyter:\n#   kernelspec:\n#     display_name: Python 3\n#     language: python\n"
@@ -64,6 +65,13 @@ def test_what_was_noted_of_an_older_notebook_is_not_told(root: Path) -> None:
     notebook.metadata["dltlib_execution"]["library"] = "another"
     nbformat.write(notebook, path)
     assert _row(root, "one")[1] == "not noted"
+
+
+def test_damaged_notes_are_named_before_anything_is_executed(root: Path) -> None:
+    executions.path(root).write_text("<<<<<<< HEAD")
+    with pytest.raises(UserError, match=r"executions\.json is damaged .* restore it with git"):
+        book.execute(["two"], root=root)
+    assert not (root / "book" / "two.ipynb").exists()
 
 
 def test_variants_and_prose_leave_the_note_as_it_is(root: Path) -> None:

@@ -24,6 +24,7 @@ from dltlib import (
     experiments,
     files,
     fingerprints,
+    forecast,
     networks,
     paths,
     processor,
@@ -585,6 +586,9 @@ def test_a_forced_run_that_was_stopped_goes_on_without_force(
 
     with pytest.raises(KeyboardInterrupt):
         runs.run(some, force=True, progress=stop)
+    told = "\n".join(forecast.describe(some, torch.device("cpu")))
+    assert "done: " not in told
+    assert "begun: " in told
     target.write_bytes(b"what is being remade")
     rounds = []
 

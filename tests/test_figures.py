@@ -71,6 +71,15 @@ def test_the_standard_ticket_has_one_colour_and_opposites_share_theirs() -> None
             assert figures.style(name).dashes != figures.style(opposite).dashes
 
 
+@pytest.mark.parametrize("values", catalogue.MASK_VALUES)
+def test_a_mask_with_a_fourth_part_is_drawn_as_its_like_without(values: str) -> None:
+    criterion = f"large_final_same_sign/{values}/plain"
+    assert figures.style(f"{criterion}/epoch=5") == figures.style(criterion)
+    learned = f"learned/{values}/rescaled"
+    assert figures.style(f"{learned}/rate=50") == figures.style(learned)
+    assert figures.style(learned) != figures.style("unheard/of/arm")
+
+
 def test_a_late_arm_has_the_colour_of_its_like_and_dashes_of_its_own() -> None:
     likes = ["large_final/rewind/zero", "small_final/rewind/zero", "large_final/constant/zero"]
     for like in likes:

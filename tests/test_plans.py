@@ -141,6 +141,11 @@ def test_a_number_in_an_arm_is_written_one_way(parse, text, written):
             "is source/values/scaling[/epoch=NUMBER or /accuracy=SHARE], not",
         ),
         ("learned_supermasks", "learned/initial/plain/x", "'x' is no rate of learning: write rate"),
+        (
+            "learned_supermasks",
+            "learned/initial/plain/",
+            "'' is no rate of learning: write rate=50",
+        ),
         ("learned_supermasks", "learned/initial/plain/rate=-1", "'rate=-1' is no rate of learning"),
         ("learned_supermasks", "learned/initial/plain/rate=1/x", "source/values/scaling[/rate=NUM"),
         ("learned_supermasks", "random", "the source one of learned, learned_identity, not"),
@@ -178,6 +183,10 @@ def test_arms_are_named_once_and_at_least_one() -> None:
         ({"width": 1e300}, "width must be a positive number up to 64"),
         ({"keep_dense": 1.1}, "keep_dense must lie in (0, 1]"),
         ({"keep_output": math.nan}, "keep_output must lie in (0, 1]"),
+        ({"epochs": 1.5}, "epochs must be a whole number, not 1.5"),
+        ({"batch_size": "many"}, "batch_size must be a whole number, not 'many'"),
+        ({"seeds": math.inf}, "seeds must be a whole number, not inf"),
+        ({"width": None}, "width must be a number, not None"),
         ({"precision": "int8"}, "'int8': choose one of fp32, tf32, bf16"),
         ({"colour": 1}, "a plan has no option colour"),
     ],
@@ -334,6 +343,16 @@ def test_hashes_of_stock_plans_are_what_they_were() -> None:
     """Checkpoints and overridden records are named by them; a new option must not rename them."""
     assert plan("criteria", "fc", "paper").hash == "3cb3be6ccbd4"
     assert plan("zeros", "conv6", "paper").hash == "7b8f82a75684"
+
+
+def test_equal_plans_have_one_hash_whatever_their_numbers_were_written_as() -> None:
+    one = plan("criteria", learning_rate=20, width=2, batch_size=30.0, rounds=3)
+    other = plan("criteria", learning_rate=20.0, width=2.0, batch_size=30, rounds=3)
+    assert one == other
+    assert one.hash == other.hash
+    assert experiments.command(one) == experiments.command(other)
+    assert _through_the_parser(experiments.command(one)).hash == one.hash
+    assert plan("criteria", train_images=None) == plan("criteria")
 
 
 def test_the_default_of_an_optional_field_is_left_out_of_the_hash() -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 
 from dltlib import experiments, files, records
 from dltlib.errors import UserError
+from dltlib.plans import Replica
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAME = "criteria-fc-tiny"
@@ -46,6 +47,18 @@ def write(directory: Path, rows: list[dict] | None = None, arrays: dict | None =
 
 def contents(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+def test_rows_that_are_taken_bring_no_column_that_only_others_fill(tmp_path: Path) -> None:
+    rows = [dict(row, **({"stop_iteration": 7} if row["seed"] else {})) for row in ROWS]
+    write(tmp_path, rows)
+    record = records.read(NAME, tmp_path)
+    arm = ROWS[0]["arm"]
+    for seed, has in ((0, False), (1, True)):
+        taken = record.rows_of([Replica(arm, seed)])
+        assert taken
+        assert all(("stop_iteration" in row) == has for row in taken)
+        assert all("shrunk_share" in row for row in taken)  # which nobody fills
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ def test_the_address_is_that_of_github_pages(tmp_path: Path) -> None:
     project = '[project]\nname = "x"\n[project.urls]\nRepository = "https://github.com/Me/book"\n'
     (tmp_path / "pyproject.toml").write_text(project)
     assert sharing.site_address(tmp_path) == "https://me.github.io/book/"
+    own = project.replace("Me/book", "Me/me.github.io")  # which is served at the root
+    (tmp_path / "pyproject.toml").write_text(own)
+    assert sharing.site_address(tmp_path) == "https://me.github.io/"
 
 
 def test_a_card_is_as_large_as_those_who_show_it_ask_for() -> None:

@@ -1,13 +1,15 @@
 """One dense training read by several rules: against torch's own loss, and against tickets' rows."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import reference
 import torch
 from torch.nn import functional
 
-from dltlib import experiments, networks, runs, training
+from dltlib import checkpoints, experiments, networks, records, runs, storage, training
 from dltlib.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -94,6 +96,37 @@ def test_a_training_that_diverges_is_read_at_its_first_look() -> None:
     table = runs.table(small(learning_rate=1e30, seeds=1)).set_index("arm")
     assert math.isnan(table.loc["last", "validation_loss"])
     assert table.loc["loss", "early_iteration"] in (4, table.loc["accuracy", "early_iteration"])
+
+
+def test_it_rests_before_its_first_look_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DLTLIB_RUNS", str(tmp_path))
+    some = small(evaluate_every=1000, epochs=2)
+    straight = runs.table(some)
+    monkeypatch.setattr(checkpoints, "REST", 0.0)
+    rest = checkpoints.Checkpoint.rest
+
+    def stop(checkpoint: checkpoints.Checkpoint, *state: Any) -> None:
+        rest(checkpoint, *state)
+        if checkpoint.path:  # else it is the little run that takes the fingerprint
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Checkpoint, "rest", stop)
+        with pytest.raises(KeyboardInterrupt):
+            runs.run(some)
+    (file,) = storage.run_directory(some).glob("shard-*.safetensors")
+    assert checkpoints.Checkpoint.open(file, some.hash).training() is not None
+    record = runs.run(some)
+    resumed = records.read(record.stem, record.parent).table
+    for column in ("arm", "seed", "early_iteration", "test_accuracy", "validation_loss"):
+        assert resumed[column].tolist() == straight[column].tolist()
+
+
+def test_rates_that_decide_nothing_are_refused() -> None:
+    with pytest.raises(UserError, match="does not use rescaled_rate: leave it out"):
+        small(rescaled_rate=3.0)
 
 
 def test_another_rule_is_refused() -> None:

@@ -338,6 +338,19 @@ def test_a_full_standard_output_is_one_line() -> None:
     assert "cannot write the output (No space left on device)" in done.stderr
 
 
+def test_an_error_of_the_system_is_not_taken_for_one_of_the_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def broken() -> None:
+        raise OSError("libtorch.so: cannot open shared object file")
+
+    monkeypatch.setattr(storage, "status", broken)
+    assert cli.main(["status"]) == 2
+    assert capsys.readouterr().err == (
+        "dltlib: error: libtorch.so: cannot open shared object file\n"
+    )
+
+
 def test_reduced_precision_is_refused_on_a_cpu() -> None:
     for run in (runs.run, runs.table):
         with pytest.raises(UserError, match="precision bf16 is a GPU's"):

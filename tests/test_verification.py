@@ -52,6 +52,11 @@ def test_an_older_record_that_measured_less_is_held_to_what_it_has(sound: Record
     assert not verified(wrong).identical
 
 
+def test_a_number_of_rounds_that_is_none_is_refused(sound: Record) -> None:
+    with pytest.raises(UserError, match="rounds must not be negative, as -3 is"):
+        verified(sound, rounds=-3)
+
+
 def test_on_a_like_processor_one_last_bit_is_too_much(sound: Record) -> None:
     verdict = verified(changed(sound, 2**-50, round_=2))
     assert verdict.alike

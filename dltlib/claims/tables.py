@@ -336,7 +336,8 @@ def _in_words(given: Result | Part) -> str:
     part = given.weakest if isinstance(given, Result) else given
     words = []
     if not math.isnan(part.effect):
-        ends = "" if math.isnan(part.low) else f" [{part.low:.2f}, {part.high:.2f}]"
+        low, high = part.ends()
+        ends = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
         words.append(
             f"{part.name}: {part.effect:.2f}{ends} {part.unit}, {part.seeds} seeds, threshold "
             f"{part.bar:.2f}"

@@ -14,6 +14,8 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from dltlib import catalogue
+
 WIDTH, NARROW = 6.4, 4.2
 """Inches: of a figure as wide as the text, and of its form for phones, which scale it to their own
 width and still show letters that can be read."""
@@ -203,13 +205,14 @@ def style(arm: str) -> Style:
     A late arm, ``large_final/rewind@100/zero``, has the colour of its like that is not, and dashes
     of its own.
     """
-    if as_learned(arm) in LEARNED:
-        return LEARNED[as_learned(arm)]
+    mask = "/".join(arm.split("/")[:3])  # without a rate, or an epoch of reading
+    if as_learned(mask) in LEARNED:
+        return LEARNED[as_learned(mask)]
     named = [part.partition("@") for part in arm.split("/")]
     parts = [name for name, _, _ in named]
     special = [part for part in parts[1:] if part not in ("rewind", "zero") and part in STYLES]
-    if parts[-1] in ("plain", "rescaled"):  # a supermask: constant names its values there
-        special = []
+    if any(part in catalogue.MASK_SCALINGS for part in parts[2:3]):
+        special = []  # a supermask: constant names its values
     found = STYLES.get(special[0] if special else parts[0], Style(BLACK))
     late = [_late(dots, int(k)) for dots, (_, _, k) in enumerate(named, start=1) if k.isdigit()]
     return found._replace(dashes=(*itertools.chain.from_iterable(late), *found.dashes))

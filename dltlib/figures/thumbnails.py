@@ -20,8 +20,7 @@ _LETTERS = 9.0
 def lead_thumbnail(table: pd.DataFrame, reference: str, arms: Mapping[str, str]) -> Figure:
     """How far some arms are ahead of the reference arm, in points, against density.
 
-    ``arms`` gives each arm's name in the picture, the reference's among them. Means over seeds;
-    rounds after a lead has left ±10 points are left out.
+    ``arms`` gives each arm's name in the picture, the reference's among them. Means over seeds.
     """
     leads = lead(table[table["round"] > 0], reference)
     return _thumbnail(leads, "lead", arms, "points ahead")

@@ -20,6 +20,7 @@ from dltlib import catalogue, claims, records
 from dltlib.claims import ALL_NETWORKS, NETWORKS, THRESHOLDS, Claim, Comparison
 from dltlib.figures.styles import DOTTED, Style, labels, style
 from dltlib.interactive.scripts import numbers, source
+from dltlib.kinds import KINDS
 from dltlib.records import Record
 
 # What can be drawn of a record: a name for the axis, and the unit. Shares become percent.
@@ -136,7 +137,7 @@ def record_data(name: str, record: Record) -> dict[str, Any]:
             columns[metric] = _cut(_cut(values, len(rounds)), len(seeds))
     return {
         **_choices(name, record),
-        "epochs_across": catalogue.EXPERIMENTS[plan["experiment"]].kind == "learned_masks",
+        "epochs_across": KINDS[catalogue.EXPERIMENTS[plan["experiment"]].kind].counts == "epochs",
         "arms": [
             {
                 "name": arm,

@@ -2,7 +2,7 @@
 
 `tickets` train, prune and train again; `criterion_masks` lay masks by criterion over untrained
 weights; `learned_masks` learn them; `stopping_rules` read one training in several ways. A new kind
-is a module like these that adds a `Kind`.
+is a module like these that adds a `Kind`, and stands in the import below.
 """
 
 from dltlib.kinds import criterion_masks, learned_masks, stopping_rules, tickets

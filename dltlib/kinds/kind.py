@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 
@@ -65,11 +65,12 @@ class Kind:
 
     ``grammar`` is how an arm is written, for messages and help; ``parse`` reads one, or raises
     `UserError`; its string is the arm's full name. ``preset`` gives the options of a plan at a
-    preset of `catalogue.PRESETS` on a network, the arms and seeds included. ``unused`` are the
-    options that decide nothing: overriding one is refused. ``iterations`` counts the
-    replica-iterations of a plan whose trainings take so many each, on data with so many images to
-    be evaluated. ``run`` is a generator that does the work of a shard from its checkpoint to its
-    end and pauses whenever it has saved, so that its caller may stop there or carry on elsewhere.
+    preset of `catalogue.PRESETS` on a network, the seeds included. ``unused`` are the options that
+    decide nothing: overriding one is refused. ``iterations`` counts the replica-iterations of a
+    plan whose trainings take so many each, on data with so many images to be evaluated. ``run`` is
+    a generator that does the work of a shard from its checkpoint to its end and pauses whenever it
+    has saved, so that its caller may stop there or carry on elsewhere. ``counts`` is the option
+    that says how many there are of what the column ``round`` counts.
 
     For forecasts: ``seconds`` measures what so many replica-iterations of a plan take here, and
     ``state_bytes`` is what a checkpoint holds for each weight. ``stock_torch``: on a CPU, too, some
@@ -86,6 +87,7 @@ class Kind:
     seconds: Callable[[Plan, Network, torch.device, int], float] | None = None
     state_bytes: int = 5  # a mask, and w_f
     stock_torch: bool = True
+    counts: Literal["rounds", "epochs"] = "rounds"
 
 
 KINDS: Registry[Kind] = Registry("kind of experiment")

@@ -52,7 +52,9 @@ def parse(text: str) -> LearnedMask:
     arm = LearnedMask(*mask_arms.parse("/".join(parts[:3]), _find_source), *parts[3:4])
     if len(parts) > 4:
         raise UserError(f"a learned supermask is {GRAMMAR}, not {text!r}")
-    return arm._replace(rate=f"rate={mask_arms.written(_own_rate(arm))}") if arm.rate else arm
+    if len(parts) == 4:
+        arm = arm._replace(rate=f"rate={mask_arms.written(_own_rate(arm))}")
+    return arm
 
 
 def rate_of(arm: LearnedMask, plan: Plan) -> float:
@@ -258,5 +260,6 @@ KINDS.add(
         UNUSED,
         seconds,
         SCORE_AND_MOMENTUM,
+        counts="epochs",
     )  # fmt: skip
 )

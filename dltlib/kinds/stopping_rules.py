@@ -117,7 +117,7 @@ class _Lowest:
     def state(self) -> State:
         """To be resumed from."""
         return {
-            "lowest/losses": torch.stack(self.losses),
+            "lowest/losses": torch.stack(self.losses) if self.losses else self.least[:0],
             "lowest/iteration": self.iteration,
             "lowest/test": self.test,
         }
