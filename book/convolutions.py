@@ -323,9 +323,12 @@ def why_stuck():
                 continue
             theirs = conv_learned[other].plan
             words = {
-                "network": "network", "width": "width", "images": "train_images", "batch": "batch_size",
+                "network": "network", "width": "width", "images": "train_images",
+                "batch": "batch_size", "epochs": "epochs",
             }  # fmt: skip
             apart = [word for word, field in words.items() if theirs[field] != one[field]]
+            if "/constant/" in arm:  # the search had w_i
+                apart.append("values")
             own_rate = rates_of(conv_learned[other])[kind]
             if own_rate != rate:
                 apart.append(f"rate ({own_rate:g}")
@@ -335,7 +338,8 @@ def why_stuck():
                     if own_rate in grid.index
                     else ")"
                 )
-            differences[f"{kind} on {TITLES[other]} in {page.listed(apart)}"] = None
+            over = figures.variant_name(arm).replace("$w_i$", "w_i")
+            differences[f"{over} on {TITLES[other]} in {page.listed(apart)}"] = None
     told = "; ".join(
         f"{kind} on {TITLES[name]} {share:.1f} % of the validation images after "
         f"{tried[name].plan['epochs']} epochs, at rate {rate:g}"
@@ -380,7 +384,7 @@ page.table(
     in_words.rename(columns=TITLES, level=0),
     caption="Test accuracy in percent: the paper's table 2 at full size, and our records, whose scales the next table gives; the mean with its 95 % interval, "
     "or both seeds where there are two. Rows of one column may be compared only where their scales agree. "
-    f"{claims.FAILED}: a learned mask that did not learn, 20 % at most in the mean, where chance is 10 %.",
+    f"{claims.FAILED}: a learned mask that ends at 20 % or less in the mean of its seeds, where chance is 10 %.",
 )
 page.table(
     pd.DataFrame(
@@ -401,7 +405,13 @@ page.glue(
     sm_comparable="How far masks fall short of their own trained network can be read off where width and images "
     f"agree: {page.listed(TITLES[name] for name in alike)}."
     if alike
-    else "How far masks fall short of their own trained network cannot be read off here: nowhere do width and images agree."
+    else "How far masks fall short of their own trained network cannot be read off here: nowhere do width and images agree.",
+    sm_conv_rescaling="; ".join(
+        f"on {TITLES[name]} {claims.in_brackets(part)} points (the paper: {part.paper:+g})"
+        for name, results in judged.items()
+        for part in results["supermask-4"].parts
+        if part.seeds
+    ),
 )
 
 # %% [markdown]
@@ -420,7 +430,8 @@ page.table(
 )
 
 # %% [markdown]
-# What each undecided one would take, the {doc}`scorecard <scorecard>` says.
+# What each undecided one would take, the {doc}`scorecard <scorecard>` says. What rescaling changes in accuracy, in the mean of masks over $w_i$ and over signed constants:
+# {glue:text}`sm_conv_rescaling`.
 #
 # ## Straight through to what?
 #
@@ -694,8 +705,8 @@ print(
 # %% [markdown]
 # On digits, then, a learned ticket stays close to `large_final`'s in the mean of three seeds (its interval in {numref}`fig-supermasks-tickets` says how far that goes where few weights are
 # left), though no trained weight had a say in it. And like a ticket of large final weights it classifies before the first step of training. It
-# is hardly a cheaper way to a ticket: learning the mask took {glue:text}`sm_mask_steps:,` steps on {glue:text}`sm_mask_seen:,` images here, training the dense network
-# {glue:text}`sm_dense_steps:,` on {glue:text}`sm_dense_seen:,`.
+# is hardly a cheaper way to a ticket: learning the mask took {glue:text}`sm_mask_steps:,` steps here, in which {glue:text}`sm_mask_seen:,` images were shown (many of them many times), training the dense network
+# {glue:text}`sm_dense_steps:,` steps and {glue:text}`sm_dense_seen:,` images.
 #
 # The masks that were learned on MNIST are saved beside the record, packed eight weights a byte. To train the tickets that *they*
 # define, read them as {doc}`learned` does, with `records.read_arrays` and `records.unpack_mask`, and pass them to `training.train`.

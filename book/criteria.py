@@ -151,6 +151,7 @@ order = (
     *("small_final", "small_init", "small_init_small_final"),
     *("magnitude_increase", "movement", "random"),
 )
+of_sample = f"A random sample of {len(initial):,} weights of the dense network, seed 0."
 page.show(
     figures.criterion_regions(initial, final, keep_fraction, order),
     name="fig-criteria-regions",
@@ -160,7 +161,7 @@ page.show(
     "for magnitude_increase, two diagonal half planes for movement, and no region for random.",
     caption=f"The nine criteria, each keeping {100 * keep_fraction:.0f} % of the same layer (`{layer}`). Dots are weights that were really trained, kept ones in colour; the lines "
     "lie at the lowest score that is kept. Opposite criteria share a colour.",
-    source=f"A random sample of {len(initial):,} weights of the dense network, seed 0. {source}",
+    source=f"{of_sample} {source}",
 )
 
 # %% tags=["remove-input"]
@@ -189,17 +190,18 @@ page.glue(
     criteria_spread=float(np.std(final) / np.std(initial)),
     criteria_begin_end="What began large need not end large: the weights that large_final keeps are to "
     f"{100 * in_common.iloc[0, 1]:.0f} % those that large_init keeps, where chance would give {100 * keep_fraction:.0f} %.",
+    criteria_sample=len(initial),
     criteria_unmoved=100 * float((first[0] == first[1]).mean()),
     criteria_layer=f"{layer}",
     criteria_keep=100 * keep_fraction,
 )
 
 # %% [markdown]
-# Three things are to be seen in {numref}`fig-criteria-regions`.
+# Three things are to be seen in {numref}`fig-criteria-regions`. The numbers that follow are of its sample of {glue:text}`criteria_sample:,` weights of one network, and rough.
 #
 # *How much does the end owe to the beginning?* $w_i$ and $w_f$ have a correlation of {glue:text}`criteria_correlation:.2f`, and the final values spread
 # {glue:text}`criteria_spread:.1f` times as wide as the initial ones. {glue:text}`criteria_begin_end` In the
-# first layer some dots would lie on the diagonal exactly: {glue:text}`criteria_unmoved:.1f` % of its weights never moved,
+# first layer some dots would lie on the diagonal exactly: about {glue:text}`criteria_unmoved:.0f` % of its weights never moved,
 # for they look at a pixel that is dark in every training image, or nearly every one, and so got no gradient.
 #
 # *`magnitude_increase` and `movement` differ by flipped signs.* The one keeps what training pushed away from zero; the other what training
@@ -234,7 +236,7 @@ page.show(
     f"{100 * shares.loc['large_final', 'magnitude_increase']:.0f} % with magnitude_increase.",
     caption=f"Of the weights that one criterion keeps, how many (in percent) another keeps too, when each keeps {100 * keep_fraction:.0f} % of the layer `{layer}`. "
     f"By chance it would be {100 * keep_fraction:.0f}.",
-    source=source,
+    source=f"{of_sample} {source}",
 )
 
 # %% [markdown]
@@ -535,6 +537,36 @@ else:
     print(
         "No records of convolutional networks are here: 'dltlib run criteria --network conv2' makes some."
     )
+
+
+# %% tags=["remove-input"]
+def at_chance(one):
+    """From where on which tickets of a record do not learn any more, in words."""
+    known = figures.curves(one.table)
+    low = {}
+    for arm, rounds in known.groupby("arm", sort=False):
+        near = 100 * rounds["mean"] <= claims.THRESHOLDS.far_above_chance
+        for_good = near[::-1].cummin()[::-1]
+        if for_good.any():
+            low[arm.split("/")[0]] = rounds.loc[for_good, "density"].iloc[0]
+    return page.listed(
+        f"{name} from {figures.percent(share)} left on"
+        for name, share in sorted(low.items(), key=lambda pair: -pair[1])
+    )
+
+
+ends = {name: at_chance(one) for name, one in {network: record, **found}.items()}
+page.glue(
+    criteria_threshold=claims.THRESHOLDS.far_above_chance,
+    criteria_at_chance="; ".join(
+        f"on {TITLES[name]} {words}" for name, words in ends.items() if words != "none"
+    )
+    or "none of them",
+)
+
+# %% [markdown]
+# Some tickets stop learning: right on {glue:text}`criteria_threshold:g` % of the images or less, where chance is 10 %, are, in the mean of the seeds, {glue:text}`criteria_at_chance`.
+# Where several do, they tie, and none can be the worst by more than nothing: that bears on criteria-4, which asks that `small_final` is.
 
 # %% tags=["remove-input"]
 rows, best_leads = [], []

@@ -406,7 +406,7 @@ page.verdicts(
 # - *The sign matters more than the value: signed constants beat new draws* (signs-3):
 #   **{glue:text}`verdict_signs_3`** ({glue:text}`holds_signs_3`).
 #
-# {glue:text}`signs_scale` (Their report: {cite:p}`frankle2019lottery`.)
+# {glue:text}`signs_scale`
 
 # %% tags=["remove-input"]
 page.by_length("signs", CLAIMS)

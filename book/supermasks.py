@@ -403,7 +403,7 @@ page.glue(
 
 # %% [markdown]
 # These records also hold every mask with its weights rescaled, and the figure does not show them, for a
-# simple reason. An untrained network has no biases. Multiply a layer of such a network by $c > 0$, and all its outputs are multiplied by
+# simple reason. The biases of an untrained network are zero. Multiply a layer of such a network by $c > 0$, and all its outputs are multiplied by
 # $c$; the ReLU lets the factor pass, and so does every layer above. In the end all ten logits are multiplied by the same number, and the largest
 # stays the largest. Rescaling makes an answer more confident, never another one. In the records, of {glue:text}`sm_pairs:,`
 # pairs of masks with and without it, {glue:text}`sm_rescaling_changes:,` differ in accuracy

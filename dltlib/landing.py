@@ -175,12 +175,12 @@ QUESTIONS = (
                 UNDECIDED: "Their old sign, the paper says; these records do not settle it.",
             },
             "signs-1": {
-                REPRODUCED: "Any values of the old signs come close to the old values, and beat "
-                "the dense network.",
-                NOT_REPRODUCED: "Values of the old signs do not both come close to the old values "
-                "and beat the dense network.",
-                UNDECIDED: "Whether any values of the old signs come close to the old values, and "
-                "beat the dense network, is open.",
+                REPRODUCED: "Whichever values of the old signs are tried, they come close to the "
+                "old values, and beat the dense network.",
+                NOT_REPRODUCED: "Not all values of the old signs that were tried come close to the "
+                "old values and beat the dense network.",
+                UNDECIDED: "Whether all three ways to keep the signs alone come close to the old "
+                "values, and beat the dense network, is open.",
             },
         },
         claims.Comparison(
@@ -464,7 +464,7 @@ def _line(one: claims.Claim, said: str, cells: str) -> str:
 def _found(shown: Sequence[claims.Result]) -> str:
     """What was found, in two sentences."""
     ours = [result for result in shown if result.network == NETWORK]
-    others = [result for result in shown if result.network != NETWORK]
+    others = [one for one in shown if one.network not in (NETWORK, claims.ALL_NETWORKS)]
     right, wrong = (
         sum(result.verdict == verdict for result in ours)
         for verdict in (REPRODUCED, NOT_REPRODUCED)

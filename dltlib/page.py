@@ -245,17 +245,19 @@ def answer(*, question: str, answer: str, number: str, results: "Sequence[Result
     from IPython.display import display
 
     from dltlib import claims
+    from dltlib.figures import NETWORK_NAMES
 
-    verdicts = []
+    said = {}
     for result in results:
+        where = "" if result.network == "fc" else f" on {NETWORK_NAMES[result.network]}"
         held = claims.holds(claims.readings_of(result))
-        verdicts.append((result.claim, result.outcome, held))
+        said[result.claim, result.network] = f"{result.outcome}{where} ({held})"
     linked = "; ".join(
         f'<a href="scorecard.html#{name}" title="{html.escape(claims.CLAIMS[name].sentence)}">'
-        f"{name}</a> {verdict} ({held})"
-        for name, verdict, held in verdicts
+        f"{name}</a> {words}"
+        for (name, _), words in said.items()
     )
-    told = "; ".join(f"{name} {verdict} ({held})" for name, verdict, held in verdicts)
+    told = "; ".join(f"{name} {words}" for (name, _), words in said.items())
     lines = filter(None, (_coded(answer), _coded(number), linked))
     body = "".join(f"<p>{line}</p>" for line in lines)
     display(

@@ -902,7 +902,7 @@ def test_a_pilot_tells_what_a_scale_can_decide(tmp_path: Path) -> None:
             "seed": seed,
             "round": round_,
             "density": (1.0, 0.2, 0.04)[round_],
-            "validation_accuracy": 0.5,
+            "validation_accuracy": (40 + seed) / 100,
             "test_accuracy": (50 + seed - (round_ == 1) * behind.get(arm, (0,) * 3)[seed]) / 100,
         }
         for arm in plan.arms
@@ -914,7 +914,7 @@ def test_a_pilot_tells_what_a_scale_can_decide(tmp_path: Path) -> None:
     assert row.name.endswith("width 0.25, 5,000 training images, 8 epochs, rate 0.001")
     assert row["", "seconds"] == 240 / 12
     assert row["larger", "left"] == pytest.approx(20)
-    assert row["larger", "accuracy"] == pytest.approx(51)
+    assert row["larger", "accuracy"] == pytest.approx(41)  # on the images that may choose
     # Variances 1, 0 and 4 pool to 5/3; Student's quantile for five values is 2.776.
     assert row["larger", "decides"] == pytest.approx(2.776 * math.sqrt(5 / 3 / 5), abs=1e-3)
     assert row["smaller", "decides"] == pytest.approx(0, abs=1e-9)

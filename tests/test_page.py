@@ -1,5 +1,6 @@
 """What chapters put on their pages: boxes, folds, numbers with their sign, words explained."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,6 +47,16 @@ def test_a_box_has_question_answer_number_and_verdict_with_its_link(
         "98.1 %",
         "zeros-1 reproduced (the same in 0 of 1 other reading)",
     ]
+
+
+def test_a_box_names_the_network_of_a_verdict_that_is_not_on_fc(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = _result(monkeypatch)
+    two = [one, dataclasses.replace(one, network="conv4", verdict="undecided")]
+    page.answer(question="Why?", answer="So.", number="1", results=two)
+    assert ">zeros-1</a> reproduced (" in shown[0]["text/html"]
+    assert ">zeros-1</a> undecided on Conv4 (" in shown[0]["text/html"]
 
 
 def test_a_box_without_verdicts_has_no_empty_line(shown: list[dict[str, Any]]) -> None:

@@ -294,7 +294,8 @@ def pilot(trials: Iterable[Record]) -> pd.DataFrame:
 
     Indexed by scale in words. Columns: ("", "seconds"), computing time of a replica, dense and at
     both sizes; and under "larger" and "smaller", the two sizes: left, the share of weights in
-    percent; accuracy of the first arm in percent; decides, the least difference in points that
+    percent; accuracy of the first arm on the validation images in percent, for what is chosen by
+    it must not have seen the others; decides, the least difference in points that
     five seeds tell from zero: the half width of their interval, for the deviation between seeds of
     the differences, seed by seed, between each other arm and the first, pooled over those arms.
 
@@ -310,11 +311,14 @@ def pilot(trials: Iterable[Record]) -> pd.DataFrame:
         }
         pruned = table[table["round"] > 0].groupby("round")
         for named, (_, found) in zip(("larger", "smaller"), pruned, strict=True):
-            accuracy = 100 * found.pivot(index="seed", columns="arm", values="test_accuracy")
+            accuracy, seen = (
+                100 * found.pivot(index="seed", columns="arm", values=f"{split}_accuracy")
+                for split in ("test", "validation")
+            )
             differences = accuracy[rest].sub(accuracy[first], axis=0)
             deviation = float(np.sqrt(differences.var(ddof=1).mean()))
             row[named, "left"] = 100 * found["density"].mean()
-            row[named, "accuracy"] = accuracy[first].mean()
+            row[named, "accuracy"] = seen[first].mean()
             row[named, "decides"] = half_width(deviation, 5)
         rows[f"{record.scale()}, {plan['epochs']} epochs, rate {plan['learning_rate']:g}"] = row
     return pd.DataFrame.from_dict(rows, orient="index")

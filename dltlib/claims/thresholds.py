@@ -58,3 +58,5 @@ class Thresholds:
 
 
 THRESHOLDS = Thresholds()
+# As first registered, in commit 384315d: what low pruning is was changed before any record.
+FIRST_THRESHOLDS = dataclasses.replace(THRESHOLDS, low_pruning=(0.5, 0.85))
