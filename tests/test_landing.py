@@ -132,7 +132,7 @@ def test_the_picture_has_an_untrained_a_masked_and_a_trained_network(
     evidence = given.evidence("supermask-5")
     trained = claims.trained(evidence).mean()
     assert len(shares) == 3
-    assert shares[0] < 2 * figures.CHANCE < shares[1] < shares[2]
+    assert shares[0] < 2 * claims.CHANCE < shares[1] < shares[2]
     assert math.isclose(shares[2], trained, abs_tol=0.051)
 
 

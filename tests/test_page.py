@@ -53,10 +53,10 @@ def test_a_box_names_the_network_of_a_verdict_that_is_not_on_fc(
     shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = _result(monkeypatch)
-    two = [one, dataclasses.replace(one, network="conv4", verdict="undecided")]
+    two = [one, dataclasses.replace(one, network="conv4", verdict=claims.NOT_REPRODUCED)]
     page.answer(question="Why?", answer="So.", number="1", results=two)
     assert ">zeros-1</a> reproduced (" in shown[0]["text/html"]
-    assert ">zeros-1</a> undecided on Conv4 (" in shown[0]["text/html"]
+    assert ">zeros-1</a> not reproduced on Conv4 (" in shown[0]["text/html"]
 
 
 def test_a_box_without_verdicts_has_no_empty_line(shown: list[dict[str, Any]]) -> None:

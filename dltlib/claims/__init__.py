@@ -100,4 +100,4 @@ from dltlib.claims.tables import (
     table_2_in_words,
     would_take,
 )
-from dltlib.claims.thresholds import FIRST_THRESHOLDS, THRESHOLDS, Thresholds
+from dltlib.claims.thresholds import CHANCE, FIRST_THRESHOLDS, THRESHOLDS, Thresholds

@@ -74,15 +74,16 @@ def dense(experiment: str, arm: str = "large_final/rewind/zero") -> Measure:
     return read
 
 
-def slope(experiment: str, leader: str, follower: str, window: str = "any_pruning") -> Measure:
-    """How many points the leader's lead grows each time the density halves (least squares).
+def slope(experiment: str, leader: str, follower: str) -> Measure:
+    """How many points the leader's lead grows each time the density halves (least squares), over
+    the densities of claims that name none.
 
     >>> claims.slope("criteria", *plan.arms)(evidence).round(2).tolist()
     [2.5, 2.5, 2.5]
     """
 
     def read(evidence: Evidence) -> pd.Series:
-        rounds = evidence.window(experiment, leader, window)
+        rounds = evidence.window(experiment, leader, "any_pruning")
         lead = (evidence.grid(experiment, leader) - evidence.grid(experiment, follower))[rounds]
         known(lead, f"{leader} or {follower}")
         halvings = -np.log2(evidence.grid(experiment, leader, "density").mean()[rounds] / 100)

@@ -19,13 +19,12 @@ from dltlib import paths, records
 from dltlib.claims.evidence import Evidence
 from dltlib.claims.paper import CLAIMS, Claim
 from dltlib.claims.statistics import Part, Result, at_confidence, combine, compare
-from dltlib.claims.thresholds import THRESHOLDS, Thresholds
+from dltlib.claims.thresholds import CHANCE, THRESHOLDS, Thresholds
 from dltlib.records import Record
 
 STATED = "as stated"
 WINDOW_ENDS = (0.005, 0.02)  # densities, in place of those windows' end that reach 1 %
 MARGINS = {"margins halved": 0.5, "margins doubled": 2.0}
-CHANCE = 10.0  # %, from which "far better than chance" is measured
 
 
 @dataclass(frozen=True)
@@ -37,24 +36,21 @@ class Reading:
 
 
 def readings(
-    name: str,
-    evidence: Mapping[tuple[str, str], Record],
-    network: str = "fc",
-    limits: Thresholds = THRESHOLDS,
+    name: str, evidence: Mapping[tuple[str, str], Record], network: str = "fc"
 ) -> tuple[Reading, ...]:
     """The verdict on a claim as it is stated, then by every other reading that concerns it.
 
     >>> claims.readings("criteria-1", {("criteria", "fc"): record})[0]
     Reading(change='as stated', verdict='reproduced')
     """
-    known = Evidence(evidence, network, limits)
+    known = Evidence(evidence, network)
     final = {key: _final(record) for key, record in evidence.items()}
     changed = {STATED: known}
     for end in WINDOW_ENDS:
-        changed[f"densities down to {100 * end:g} %"] = _replaced(known, _windows(limits, end))
-    changed["accuracy after the last iteration"] = Evidence(final, network, limits)
+        changed[f"densities down to {100 * end:g} %"] = _replaced(known, _windows(THRESHOLDS, end))
+    changed["accuracy after the last iteration"] = Evidence(final, network)
     for words, factor in MARGINS.items():
-        changed[words] = _replaced(known, _margins(limits, factor))
+        changed[words] = _replaced(known, _margins(THRESHOLDS, factor))
     result: list[Reading] = []
     stated: list[tuple[str, ...]] = []
     for words, read in changed.items():

@@ -141,9 +141,7 @@ def half_width(deviation: float, seeds: int, confidence: float = THRESHOLDS.conf
     return float(stats.t.ppf((1 + confidence) / 2, seeds - 1)) * deviation / math.sqrt(seeds)
 
 
-def rank_correlation(
-    left: Iterable[float], right: Iterable[float], confidence: float = THRESHOLDS.confidence
-) -> Interval:
+def rank_correlation(left: Iterable[float], right: Iterable[float]) -> Interval:
     """Spearman's correlation of two rankings, with the interval of Fisher's transformation.
 
     With the standard error of Bonett and Wright (2000); it is wide for few points, and holds where
@@ -160,7 +158,7 @@ def rank_correlation(
     if count < 5 or abs(known) == 1:
         return Interval(known, math.nan, math.nan)
     error = math.sqrt((1 + known**2 / 2) / (count - 3))
-    reach = float(stats.norm.ppf((1 + confidence) / 2)) * error
+    reach = float(stats.norm.ppf((1 + THRESHOLDS.confidence) / 2)) * error
     return Interval(known, *(math.tanh(math.atanh(known) + side * reach) for side in (-1, 1)))
 
 
@@ -216,7 +214,7 @@ def at_confidence(part: Part, confidence: float) -> Part:
     return replace(part, low=low, high=high, verdict=verdict, reason=kept)
 
 
-def seeds_to_decide(part: Part, confidence: float = THRESHOLDS.confidence) -> int | None:
+def seeds_to_decide(part: Part) -> int | None:
     """How many seeds would bring a comparison's interval off its threshold, if the mean stayed
     where it is and seeds went on to scatter as these do; None for more than `MANY`.
 
@@ -228,7 +226,7 @@ def seeds_to_decide(part: Part, confidence: float = THRESHOLDS.confidence) -> in
     """
     deviation, distance = float(np.std(part.values, ddof=1)), abs(part.effect - part.bar)
     for seeds in range(max(part.seeds, FEWEST), MANY + 1):
-        if half_width(deviation, seeds, confidence) < distance:
+        if half_width(deviation, seeds) < distance:
             return seeds
     return None
 

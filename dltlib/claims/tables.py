@@ -28,7 +28,6 @@ from dltlib.claims.statistics import (
     interval,
     seeds_to_decide,
 )
-from dltlib.claims.thresholds import THRESHOLDS, Thresholds
 from dltlib.records import Record
 
 FAILED = "†"
@@ -158,7 +157,6 @@ def by_length(
 def table_2(
     preset: str | None = None,
     networks: Sequence[str] = NETWORKS,
-    confidence: float = THRESHOLDS.confidence,
     directory: Path | None = None,
 ) -> pd.DataFrame:
     """The paper's table 2 beside ours, one row for each network and column of it.
@@ -171,13 +169,12 @@ def table_2(
     >>> claims.table_2("tiny", ["fc"])[["column", "paper"]].values.tolist()[-1]
     ['trained weights', 97.7]
     """
-    shelf, limits = Shelf(directory), Thresholds(confidence=confidence)
-    rows = []
+    shelf, rows = Shelf(directory), []
     for network in networks:
-        nothing = Evidence({}, network, limits)
+        nothing = Evidence({}, network)
         evidence = shelf.choose(CLAIMS["supermask-5"], network, preset)
         # A row reads one record: they need not be of one scale.
-        alone = [Evidence({pair: one}, network, limits) for pair, one in evidence.items()]
+        alone = [Evidence({pair: one}, network) for pair, one in evidence.items()]
         presets = dict.fromkeys(record.plan["preset"] for record in evidence.values())
         chosen = " and ".join(presets) or None
         for column, paper in catalogue.TABLE_2[network].items():

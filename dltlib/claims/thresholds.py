@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+CHANCE = 10.0  # percent, of ten classes
+
 
 def _stated(default: Any, meaning: str) -> Any:
     return field(default=default, metadata={"meaning": meaning})

@@ -47,7 +47,6 @@ from dltlib.figures.algorithm import history_curves, unit_pictures
 from dltlib.figures.ends import label_ends, legend_below, name_lines
 from dltlib.figures.forms import dark, dark_color, svg
 from dltlib.figures.masks import (
-    CHANCE,
     SCALING_NAMES,
     VALUE_NAMES,
     best_masks,

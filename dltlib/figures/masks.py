@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,7 +38,6 @@ from dltlib.figures.styles import (
 
 VALUE_NAMES = {"initial": "$w_i$", "constant": "signed constants"}
 SCALING_NAMES = {"plain": "plain", "rescaled": "rescaled"}
-CHANCE = 10.0  # percent, of ten classes
 
 
 def variant_name(arm: str) -> str:
@@ -94,7 +91,7 @@ def mask_curves(
         if "trained" in set(table["arm"]):
             trained = 100 * table.loc[table["arm"] == "trained", "test_accuracy"].mean()
             ax.axhline(trained, color=BLACK, linewidth=1.2, linestyle="--", label="trained network")
-        ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
+        ax.axhline(claims.CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
         ax.set_ylim(0, 102)
     finish_panels(figure, axes, panels, "test accuracy (%)", columns, peaks=True)
     hand_over(figure, pd.concat(numbers))
@@ -152,7 +149,7 @@ def training_time_curves(
                 at, drawing = drawn["epochs"].max(), {"markersize": 10, "markeredgewidth": 2}
                 ax.plot(at, paper[kind], "x", color=BLACK, zorder=5, **drawing)
             numbers.append(drawn)
-        ax.axhline(CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
+        ax.axhline(claims.CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
         ax.set_xscale("log")
         low, high = ax.get_xlim()
         ticks = [tick for tick in (0.01, 0.1, 1, 2, 5, 15, 55) if low <= tick <= high]
@@ -320,18 +317,16 @@ def probability_histogram(table: pd.DataFrame, arm: str, round_: int) -> np.ndar
 
 
 @look
-def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
+def probability_panels(table: pd.DataFrame) -> Figure:
     """How mask probabilities spread from one half as masks are learned, a panel for each arm.
 
-    Lines are histograms over the weights, at ``looks`` epochs spread over the learning; epoch 0,
-    where every probability is one half, is left out. Log scale.
+    Lines are histograms over the weights, at four epochs spread over the learning; epoch 0, where
+    every probability is one half, is left out. Log scale.
     """
     arms = _learned_arms(table)
     epochs = sorted(set(table["round"]) - {0})
-    chosen = np.unique(np.linspace(0, len(epochs) - 1, looks).round().astype(int))
-    shades: Sequence[Any] = (ORANGE, GREEN, BLUE, PURPLE)[: len(chosen)]
-    if len(chosen) > len(shades):
-        shades = sns.color_palette("flare", len(chosen))
+    shades = (ORANGE, GREEN, BLUE, PURPLE)
+    chosen = np.unique(np.linspace(0, len(epochs) - 1, len(shades)).round().astype(int))
     rows = math.ceil(len(arms) / 2)
     figure, axes = pyplot.subplots(
         rows, 2, figsize=(inches(), 0.7 + 2.3 * rows), sharex=True, sharey=True, squeeze=False
@@ -340,7 +335,7 @@ def probability_panels(table: pd.DataFrame, looks: int = 4) -> Figure:
         ax.set_axis_off()
     numbers = []
     for ax, arm in zip(axes.flat, arms, strict=False):
-        for one, shade in zip(chosen, shades, strict=True):
+        for one, shade in zip(chosen, shades, strict=False):
             shares = probability_histogram(table, arm, epochs[one])
             edges = np.linspace(0, 1, len(shares) + 1)
             numbers.append(

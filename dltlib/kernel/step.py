@@ -220,13 +220,13 @@ class KernelStep:
         for net, best in zip(self._nets, self._best, strict=True):
             net.forward.values[:] = best
 
-    def parameters(self, best: bool = False) -> tuple[list[Tensor], list[Tensor]]:
+    def parameters(self) -> tuple[list[Tensor], list[Tensor]]:
         """Weights and biases as dense tensors; frozen ones bit for bit as they were given."""
         weights = [weight.clone() for weight in self._weights]
         biases = [bias.clone() for bias in self._biases]
         for replica, net in enumerate(self._nets):
             dense = self._dense(replica)
-            dense[self._numbers[replica]] = self._best[replica] if best else net.forward.values
+            dense[self._numbers[replica]] = net.forward.values
             start = 0
             for parts in zip(weights, biases, strict=True):
                 for part in parts:
