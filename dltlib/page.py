@@ -331,11 +331,10 @@ def scale(record: "Record") -> str:
 
     >>> from dltlib import records
     >>> scale(records.read("supermasks-fc-paper"))
-    'full width, all images, 55 epochs, 5 seeds'
+    'full width, all images, 55 epochs, 24 rounds, 5 seeds'
     >>> scale(records.read("criteria-fc-tiny"))
     'full width, all images, 8 epochs, 8 rounds, 3 seeds'
     """
-    from dltlib import catalogue
 
     plan = record.plan
     images = plan["train_images"]
@@ -344,7 +343,7 @@ def scale(record: "Record") -> str:
         "all images" if images is None else f"{images:,} images",
         f"{plan['epochs']:,} epochs",
     ]
-    if catalogue.EXPERIMENTS[plan["experiment"]].kind == "tickets":
+    if plan["rounds"]:
         told.append(f"{plan['rounds']} rounds")
     told += _other_rate(record)
     return ", ".join([*told, f"{plan['seeds']} seed{'s' * (plan['seeds'] != 1)}"])
