@@ -229,9 +229,10 @@ def _marked(row: str, places: "Sequence[int]", columns: int) -> str:
     return "".join(cells)
 
 
-# A mean with its interval or deviation, two ends in brackets, the name of a claim.
+# Two ends in brackets (which may come to stand below their mean, where room is scarce), a mean with
+# its deviation or range, the name of a claim.
 _UNBROKEN = re.compile(
-    rf"{MINUS}?\d[\d.]*(?: % )? (?:\[[^][<>]+\]|± ?[\d.]+|\([\d.]+[–-][\d.]+\))"
+    rf"\[[^][<>]+\]|{MINUS}?\d[\d.]* (?:± ?[\d.]+|\([\d.]+[–-][\d.]+\))"
     r"|(?<=>)[a-z]+-\d[a-z]?(?=<)"
 )
 
