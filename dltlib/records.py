@@ -9,6 +9,7 @@ device and kind of processor.
 import difflib
 import hashlib
 import json
+import math
 import platform
 import re
 import subprocess
@@ -168,7 +169,8 @@ def largest(
     """Name of the largest record of an experiment on a network (at a preset), if there is one.
 
     A preset's own record comes before one that overrides options of it, as a run does that has not
-    got all its seeds yet; of several such, the one with most rows.
+    got all its seeds yet; of several such, the one of the widest network, then with most training
+    images, seeds and rows.
 
     >>> records.largest("criteria", "fc", "tiny")
     'criteria-fc-tiny'
@@ -180,8 +182,13 @@ def largest(
             return short
         others = [name for name in names if re.fullmatch(rf"{short}-[0-9a-f]{{12}}", name)]
         if others:
-            return max(others, key=lambda name: len(read(name, directory).table))
+            return max(others, key=lambda name: _size(read(name, directory)))
     return None
+
+
+def _size(record: Record) -> tuple[float, ...]:
+    plan = record.plan
+    return plan["width"], plan["train_images"] or math.inf, plan["seeds"], len(record.table)
 
 
 def others(experiment: str, record: Record) -> list[Record]:

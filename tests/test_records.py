@@ -336,6 +336,15 @@ def test_the_largest_record_is_found_and_a_whole_preset_comes_first(tmp_path: Pa
     assert records.largest("criteria", "fc", directory=tmp_path) == "criteria-fc-paper"
 
 
+def test_a_wider_record_is_larger_than_one_with_more_rows(tmp_path: Path) -> None:
+    for width, images, seeds in ((0.125, 3000, 3), (0.5, 2000, 2), (0.5, 3000, 1), (0.5, 3000, 2)):
+        changes = {"width": width, "train_images": images, "seeds": seeds}
+        plan = experiments.plan("signs", "conv2", "cpu", **changes)
+        rows = [row(seed=seed, round_=at) for seed in range(seeds) for at in range(int(1 / width))]
+        records.write(tmp_path, experiments.name(plan), rows, plan.as_dict())
+    assert records.largest("signs", "conv2", directory=tmp_path) == experiments.name(plan)
+
+
 def test_arrays_are_never_unpickled(tmp_path: Path) -> None:
     write(tmp_path)
     np.savez(tmp_path / f"{NAME}.npz", trap=np.array([{"a": 1}], dtype=object))
