@@ -182,13 +182,21 @@ def largest(
             return short
         others = [name for name in names if re.fullmatch(rf"{short}-[0-9a-f]{{12}}", name)]
         if others:
-            return max(others, key=lambda name: _size(read(name, directory)))
+            return min(others, key=lambda name: precedence(read(name, directory)))
     return None
 
 
-def _size(record: Record) -> tuple[float, ...]:
+def precedence(record: Record) -> tuple[float, ...]:
+    """A key that sorts the records of one experiment, network and preset as `largest` takes them.
+
+    >>> own, other = (records.read(f"criteria-fc-{preset}") for preset in ("tiny", "cpu"))
+    >>> records.precedence(other) < records.precedence(own)  # more images
+    True
+    """
     plan = record.plan
-    return plan["width"], plan["train_images"] or math.inf, plan["seeds"], len(record.table)
+    own = record.name == f"{plan['experiment']}-{plan['network']}-{plan['preset']}"
+    images = plan["train_images"] or math.inf
+    return not own, -plan["width"], -images, -plan["seeds"], -len(record.table)
 
 
 def others(experiment: str, record: Record) -> list[Record]:

@@ -98,15 +98,13 @@ def index(read: dict[str, Record], offered: Offered) -> dict[str, Any]:
 
 
 def _by_size(read: dict[str, Record]) -> Callable[[str], tuple[Any, ...]]:
-    """The order of `records.largest`: by preset, its own record first, then by rows."""
+    """Side by side what is of one experiment and network, by preset, as `records.largest` reads."""
     presets = list(catalogue.PRESETS)
 
     def key(name: str) -> tuple[Any, ...]:
-        experiment, network, preset = (
-            read[name].plan[part] for part in ("experiment", "network", "preset")
-        )
-        own = name == f"{experiment}-{network}-{preset}"
-        return experiment, network, presets.index(preset), not own, -len(read[name].table)
+        plan = read[name].plan
+        place = plan["experiment"], plan["network"], presets.index(plan["preset"])
+        return *place, *records.precedence(read[name])
 
     return key
 
