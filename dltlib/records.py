@@ -53,6 +53,8 @@ COLUMNS: dict[str, str] = {
     "probability_histogram": "share of weights whose mask probability falls in each 20th of [0, 1]",
 }
 KEY = ["arm", "seed", "round"]
+FEWEST_SEEDS = 3
+"""Fewer have no interval, and decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -166,37 +168,52 @@ def available(directory: Path | None = None) -> list[str]:
 def largest(
     experiment: str, network: str, preset: str | None = None, directory: Path | None = None
 ) -> str | None:
-    """Name of the largest record of an experiment on a network (at a preset), if there is one.
-
-    A preset's own record comes before one that overrides options of it, as a run does that has not
-    got all its seeds yet; of several such, the one of the widest network, then with most training
-    images, seeds and rows.
+    """Name of the first of `ranked`, if there is one: the record that is read.
 
     >>> records.largest("criteria", "fc", "tiny")
     'criteria-fc-tiny'
     """
-    names = available(directory)
-    for candidate in [preset] if preset else catalogue.PRESETS:
-        short = f"{experiment}-{network}-{candidate}"
-        if short in names:
-            return short
-        others = [name for name in names if re.fullmatch(rf"{short}-[0-9a-f]{{12}}", name)]
-        if others:
-            return min(others, key=lambda name: precedence(read(name, directory)))
-    return None
+    return next(iter(ranked(experiment, network, preset, directory)), None)
 
 
-def precedence(record: Record) -> tuple[float, ...]:
-    """A key that sorts the records of one experiment, network and preset as `largest` takes them.
+def ranked(
+    experiment: str, network: str, preset: str | None = None, directory: Path | None = None
+) -> list[str]:
+    """Names of the records of an experiment on a network (at a preset), the largest first.
+
+    A record with too few seeds for an interval displaces none with enough, so that a long one can
+    be made seed by seed. Then presets come in the order of `catalogue.PRESETS`; a preset's own
+    record before one that overrides options of it, as a run does that has not got all its seeds
+    yet; of several such, the one of the widest network, then with most training images, seeds and
+    rows. Raises `UserError` for a damaged manifest.
+
+    >>> records.ranked("criteria", "fc")[-1]
+    'criteria-fc-tiny'
+    """
+    pattern = rf"{experiment}-{network}-{preset or '[a-z]+'}(-[0-9a-f]{{12}})?"
+    names = [name for name in available(directory) if re.fullmatch(pattern, name)]
+    manifests = {name: _manifest(name, directory or paths.records()) for name in names}
+    return sorted(names, key=lambda name: precedence(name, manifests[name]))
+
+
+def precedence(name: str, manifest: Mapping[str, Any]) -> tuple[float, ...]:
+    """A key that sorts records of one experiment and network as `ranked` does.
 
     >>> own, other = (records.read(f"criteria-fc-{preset}") for preset in ("tiny", "cpu"))
-    >>> records.precedence(other) < records.precedence(own)  # more images
+    >>> records.precedence(other.name, other.manifest) < records.precedence(own.name, own.manifest)
     True
     """
-    plan = record.plan
-    own = record.name == f"{plan['experiment']}-{plan['network']}-{plan['preset']}"
-    images = plan["train_images"] or math.inf
-    return not own, -plan["width"], -images, -plan["seeds"], -len(record.table)
+    plan = manifest["plan"]
+    own = name == f"{plan['experiment']}-{plan['network']}-{plan['preset']}"
+    return (
+        plan["seeds"] < FEWEST_SEEDS,
+        list(catalogue.PRESETS).index(plan["preset"]),
+        not own,
+        -plan["width"],
+        -(plan["train_images"] or math.inf),
+        -plan["seeds"],
+        -manifest["rows"],
+    )
 
 
 def others(experiment: str, record: Record) -> list[Record]:
@@ -220,6 +237,27 @@ def read(name: str, directory: Path | str | None = None) -> Record:
     9
     """
     directory = Path(directory or paths.records())
+    manifest, table_path = _manifest(name, directory), directory / f"{name}.parquet"
+    if manifest["sha256"] != _checksum(table_path):
+        raise UserError(
+            f"{table_path} is not the table that its manifest describes (cut short, changed, or "
+            f"from another run): {_REMEDY}"
+        )
+    try:
+        table = pd.read_parquet(table_path)
+    except Exception as error:  # pyarrow raises many types
+        raise UserError(f"{table_path} is not a Parquet table: {_REMEDY}") from error
+    missing = {*KEY, "density", "test_accuracy"} - set(table.columns)
+    if missing:
+        raise UserError(f"{table_path} lacks the columns {sorted(missing)}: {_REMEDY}")
+    return Record(table, manifest)
+
+
+_REMEDY = "restore it with git, or remake it with 'dltlib run --force'"
+
+
+def _manifest(name: str, directory: Path) -> dict[str, Any]:
+    """The manifest of the record of that name; raises `UserError` for a missing or damaged one."""
     table_path, manifest_path = directory / f"{name}.parquet", directory / f"{name}.json"
     if not table_path.exists() or not manifest_path.exists():
         close = difflib.get_close_matches(name, available(directory), n=4, cutoff=0)
@@ -228,32 +266,19 @@ def read(name: str, directory: Path | str | None = None) -> Record:
             f"no record {name!r} in {directory} ({known}): 'dltlib run' makes records, "
             "'dltlib status' lists them"
         )
-    remedy = "restore it with git, or remake it with 'dltlib run --force'"
     try:
-        manifest = json.loads(manifest_path.read_text())
-        checksum, plan = manifest["sha256"], manifest["plan"]
+        manifest: dict[str, Any] = json.loads(manifest_path.read_text())
+        _, plan = manifest["sha256"], manifest["plan"]
         names: Sequence[str] = _names(plan)  # older manifests do not say which
         names = (manifest["name"],) if "name" in manifest else names
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"the manifest {manifest_path} is damaged: {remedy}") from error
+        raise UserError(f"the manifest {manifest_path} is damaged: {_REMEDY}") from error
     if name not in names:
         raise UserError(
             f"{manifest_path} is the manifest of {names[0]} under another name: give it its own "
             "name back"
         )
-    if checksum != _checksum(table_path):
-        raise UserError(
-            f"{table_path} is not the table that its manifest describes (cut short, changed, or "
-            f"from another run): {remedy}"
-        )
-    try:
-        table = pd.read_parquet(table_path)
-    except Exception as error:  # pyarrow raises many types
-        raise UserError(f"{table_path} is not a Parquet table: {remedy}") from error
-    missing = {*KEY, "density", "test_accuracy"} - set(table.columns)
-    if missing:
-        raise UserError(f"{table_path} lacks the columns {sorted(missing)}: {remedy}")
-    return Record(table, manifest)
+    return manifest
 
 
 def _names(plan: Mapping[str, Any]) -> tuple[str, str]:

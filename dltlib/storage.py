@@ -390,6 +390,6 @@ def _grid() -> list[str]:
 def _largest_preset(experiment: str, network: str) -> str:
     try:
         name = records.largest(experiment, network)
+        return "-" if name is None else str(records.read(name).plan["preset"])
     except UserError:  # its own line below says what is wrong
         return "damaged"
-    return "-" if name is None else name.removeprefix(f"{experiment}-{network}-").split("-")[0]

@@ -537,7 +537,8 @@ def _write(
 ) -> None:
     data = "digits" if preset == "tiny" else "mnist"
     plan = {"experiment": experiment, "network": network, "preset": preset, "dataset": data}
-    plan |= {"arms": sorted(set(record.table["arm"])), "width": 1.0, "train_images": None, **scale}
+    plan |= {"arms": sorted(set(record.table["arm"])), "width": 1.0, "train_images": None}
+    plan |= {"seeds": record.table["seed"].nunique(), **scale}
     rows = record.table.to_dict("records")
     records.write(directory, f"{experiment}-{network}-{preset}", rows, plan)
 
@@ -586,7 +587,7 @@ def test_table_2_reads_each_row_from_a_record_of_its_own(tmp_path: Path) -> None
     """Whatever the others' scale: nothing is compared."""
     for experiment, width in (("supermasks", 1.0), ("learned_supermasks", 0.5)):
         record = ALL_TRUE[experiment, "fc"]
-        plan = record.plan | {"arms": sorted(set(record.table["arm"])), "width": width}
+        plan = record.plan | {"arms": sorted(set(record.table["arm"])), "width": width, "seeds": 5}
         name = f"{experiment}-fc-cpu"
         records.write(tmp_path, name, record.table.to_dict("records"), plan)
     assert claims.table_2(None, ["fc"], directory=tmp_path)["ours"].notna().all()

@@ -5,6 +5,7 @@ import os
 import resource
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -321,28 +322,40 @@ def test_a_record_under_another_name_is_refused(tmp_path: Path, says_its_name: b
         records.read("criteria-fc-paper", tmp_path)
 
 
+def write_plan(directory: Path, experiment: str, network: str, preset: str, **changes: Any) -> str:
+    plan = experiments.plan(experiment, network, preset, **changes)
+    name = experiments.name(plan)
+    rows = [row(seed=seed) for seed in range(plan.seeds)]
+    records.write(directory, name, rows, plan.as_dict())
+    return name
+
+
 def test_the_largest_record_is_found_and_a_whole_preset_comes_first(tmp_path: Path) -> None:
     assert records.largest("criteria", "fc", directory=tmp_path) is None
-    write(tmp_path)
-    assert records.largest("criteria", "fc", directory=tmp_path) == NAME
-    for seeds in (1, 2):
-        plan = experiments.plan("criteria", preset="paper", seeds=seeds)
-        rows = [row(seed=seed) for seed in range(seeds)]
-        records.write(tmp_path, experiments.name(plan), rows, plan.as_dict())
-    assert records.largest("criteria", "fc", directory=tmp_path) == experiments.name(plan)
-    assert records.largest("criteria", "fc", "tiny", tmp_path) == NAME
-    whole = experiments.plan("criteria", preset="paper")
-    records.write(tmp_path, "criteria-fc-paper", ROWS[:1], whole.as_dict())
-    assert records.largest("criteria", "fc", directory=tmp_path) == "criteria-fc-paper"
+    tiny = write_plan(tmp_path, "criteria", "fc", "tiny")
+    assert records.largest("criteria", "fc", directory=tmp_path) == tiny
+    three, four = (write_plan(tmp_path, "criteria", "fc", "paper", seeds=seeds) for seeds in (3, 4))
+    assert records.ranked("criteria", "fc", directory=tmp_path) == [four, three, tiny]
+    assert records.largest("criteria", "fc", "tiny", tmp_path) == tiny
+    assert records.largest("criteria", "fc", "cpu", tmp_path) is None
+    whole = write_plan(tmp_path, "criteria", "fc", "paper")
+    assert records.largest("criteria", "fc", directory=tmp_path) == whole == "criteria-fc-paper"
 
 
 def test_a_wider_record_is_larger_than_one_with_more_rows(tmp_path: Path) -> None:
-    for width, images, seeds in ((0.125, 3000, 3), (0.5, 2000, 2), (0.5, 3000, 1), (0.5, 3000, 2)):
+    for width, images, seeds in ((0.125, 3000, 6), (0.5, 2000, 5), (0.5, 3000, 3), (0.5, 3000, 4)):
         changes = {"width": width, "train_images": images, "seeds": seeds}
-        plan = experiments.plan("signs", "conv2", "cpu", **changes)
-        rows = [row(seed=seed, round_=at) for seed in range(seeds) for at in range(int(1 / width))]
-        records.write(tmp_path, experiments.name(plan), rows, plan.as_dict())
-    assert records.largest("signs", "conv2", directory=tmp_path) == experiments.name(plan)
+        last = write_plan(tmp_path, "signs", "conv2", "cpu", **changes)
+    assert records.largest("signs", "conv2", directory=tmp_path) == last
+
+
+def test_a_record_of_too_few_seeds_displaces_none_with_enough(tmp_path: Path) -> None:
+    tiny = write_plan(tmp_path, "signs", "fc", "tiny", seeds=records.FEWEST_SEEDS)
+    begun = write_plan(tmp_path, "signs", "fc", "paper", seeds=records.FEWEST_SEEDS - 1)
+    assert records.ranked("signs", "fc", directory=tmp_path) == [tiny, begun]
+    assert records.largest("signs", "fc", "paper", tmp_path) == begun  # nothing else is there
+    enough = write_plan(tmp_path, "signs", "fc", "paper", seeds=records.FEWEST_SEEDS)
+    assert records.ranked("signs", "fc", directory=tmp_path) == [enough, tiny, begun]
 
 
 def test_arrays_are_never_unpickled(tmp_path: Path) -> None:

@@ -106,15 +106,13 @@ class Shelf:
         Digits are never compared with the paper's images; where both have records, the data set
         counts that more of what the claim needs is there for, or else the paper's.
         """
-        by_data: dict[str, dict[tuple[str, str], Record]] = {}
-        for candidate in [preset] if preset else catalogue.PRESETS:
-            for pair in _pairs(one, network):
-                name = records.largest(*pair, candidate, self.directory)
-                if name is not None:
-                    record = self._record(name)
-                    data = "digits" if record.plan["dataset"] == "digits" else "the paper's"
-                    by_data.setdefault(data, {}).setdefault(pair, record)
-        return max(by_data.values(), key=len, default={})
+        by_data: dict[str, dict[tuple[str, str], Record]] = {"the paper's": {}, "digits": {}}
+        for pair in _pairs(one, network):
+            for name in records.ranked(*pair, preset, self.directory):
+                record = self._record(name)
+                data = "digits" if record.plan["dataset"] == "digits" else "the paper's"
+                by_data[data].setdefault(pair, record)
+        return max(by_data.values(), key=len)
 
     def _record(self, name: str) -> Record:
         if name not in self.read:

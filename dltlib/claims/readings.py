@@ -47,10 +47,10 @@ def readings(
     final = {key: _final(record) for key, record in evidence.items()}
     changed = {STATED: known}
     for end in WINDOW_ENDS:
-        changed[f"densities down to {100 * end:g} %"] = _replaced(known, _windows(THRESHOLDS, end))
+        changed[f"densities down to {100 * end:g} %"] = _replaced(known, _windows(end))
     changed["accuracy after the last iteration"] = Evidence(final, network)
     for words, factor in MARGINS.items():
-        changed[words] = _replaced(known, _margins(THRESHOLDS, factor))
+        changed[words] = _replaced(known, _margins(factor))
     result: list[Reading] = []
     stated: list[tuple[str, ...]] = []
     for words, read in changed.items():
@@ -169,26 +169,26 @@ def _replaced(known: Evidence, limits: Thresholds) -> Evidence:
     return dataclasses.replace(known, limits=limits)
 
 
-def _windows(limits: Thresholds, end: float) -> Thresholds:
-    least = limits.any_pruning[0]
+def _windows(end: float) -> Thresholds:
+    least = THRESHOLDS.any_pruning[0]
     ending: dict[str, Any] = {
-        one.name: (end, getattr(limits, one.name)[1])
-        for one in dataclasses.fields(limits)
-        if one.name.endswith("pruning") and getattr(limits, one.name)[0] == least
+        one.name: (end, getattr(THRESHOLDS, one.name)[1])
+        for one in dataclasses.fields(THRESHOLDS)
+        if one.name.endswith("pruning") and getattr(THRESHOLDS, one.name)[0] == least
     }
-    return dataclasses.replace(limits, **ending)
+    return dataclasses.replace(THRESHOLDS, **ending)
 
 
-def _margins(limits: Thresholds, factor: float) -> Thresholds:
+def _margins(factor: float) -> Thresholds:
     """A half is a half: ``mostly`` is no margin."""
-    (match, most_match), (close, most_close) = limits.match, limits.close
+    (match, most_match), (close, most_close) = THRESHOLDS.match, THRESHOLDS.close
     return dataclasses.replace(
-        limits,
+        THRESHOLDS,
         match=(factor * match, factor * most_match),
         close=(factor * close, factor * most_close),
-        far_above_chance=CHANCE + factor * (limits.far_above_chance - CHANCE),
-        far_better=factor * limits.far_better,
-        mends_far_more=factor * limits.mends_far_more,
+        far_above_chance=CHANCE + factor * (THRESHOLDS.far_above_chance - CHANCE),
+        far_better=factor * THRESHOLDS.far_better,
+        mends_far_more=factor * THRESHOLDS.mends_far_more,
     )
 
 

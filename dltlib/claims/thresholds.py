@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from dltlib.records import FEWEST_SEEDS
+
 CHANCE = 10.0  # percent, of ten classes
 
 
@@ -23,7 +25,7 @@ class Thresholds:
     """
 
     confidence: float = _stated(0.95, "confidence of every interval")
-    least_seeds: int = _stated(3, "fewest seeds for a verdict")
+    least_seeds: int = _stated(FEWEST_SEEDS, "fewest seeds for a verdict")
     least_rounds: int = _stated(2, "fewest rounds that must fall into a window of densities")
     low_pruning: tuple[float, float] = _stated((0.4, 0.85), "densities called low pruning")
     moderate_pruning: tuple[float, float] = _stated(

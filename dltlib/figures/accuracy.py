@@ -178,15 +178,14 @@ def accuracy_curves(
     ylabel: str = "test accuracy (%)",
     zoom: tuple[float, float] | None = None,
     names: Mapping[str, str] | None = None,
-    columns: int = 3,
 ) -> Figure:
     """A column against density: mean and 95 % interval over the seeds, the dense baseline with
     its own.
 
     The density falls from left to right on a log axis, as in the paper. ``zoom`` (percent) adds a
     panel above with that part of the scale, where the good arms are too close to tell apart.
-    ``names`` replaces labels; ``columns`` is the legend's. Student's interval may leave 0 to 100 %,
-    where a share cannot be; the band ends there.
+    ``names`` replaces labels. Student's interval may leave 0 to 100 %, where a share cannot be; the
+    band ends there.
     """
     known = within_shares(curves(table, arms, column))
     names = {**labels(list(known["arm"].unique())), **(names or {})}
@@ -204,7 +203,7 @@ def accuracy_curves(
         axes[0, 0].set_title("the top of the scale", loc="left")
         axes[1, 0].set_title("all of it", loc="left")
     density_axis(axes[-1, 0])
-    name_lines(figure, axes, columns)
+    name_lines(figure, axes)
     hand_over(figure, known)
     return figure
 
@@ -278,7 +277,6 @@ def finish_panels(
     axes: np.ndarray,
     titles: Iterable[str],
     ylabel: str,
-    columns: int,
     peaks: bool = False,
 ) -> None:
     """What panels against density share, once their lines are drawn: titles, axes, names.
@@ -291,7 +289,7 @@ def finish_panels(
         density_axis(ax)
     for ax in axes[:-1, 0]:
         ax.set_xlabel("")
-    name_lines(figure, axes, columns, peaks)
+    name_lines(figure, axes, peaks=peaks)
 
 
 def _data_lines(ax: Axes) -> list[Line2D]:

@@ -198,9 +198,7 @@ def plane(ax: Axes, reach: float) -> None:
 
 
 @look
-def lead_curves(
-    table: pd.DataFrame, reference: str, panels: Mapping[str, Sequence[str]], columns: int = 3
-) -> Figure:
+def lead_curves(table: pd.DataFrame, reference: str, panels: Mapping[str, Sequence[str]]) -> Figure:
     """Each arm's test accuracy less the reference's of the same seed, against density.
 
     In percentage points: mean and 95 % interval of the paired differences. ``panels`` gives each
@@ -224,7 +222,7 @@ def lead_curves(
         draw_curves(ax, known, names)
         numbers.append(known.assign(panel=title))
         ax.axhline(0, color=style(reference).color, linewidth=1.2, label=names[reference])
-    finish_panels(figure, axes, panels, "points", columns)
+    finish_panels(figure, axes, panels, "points")
     hand_over(figure, pd.concat(numbers))
     return figure
 
@@ -237,7 +235,6 @@ def share_curves(
     *,
     ylabel: str,
     first_round: int = 1,
-    columns: int = 3,
 ) -> Figure:
     """A share that records hold for each round, in percent, against density; mean and interval."""
     known = curves(table[table["round"] >= first_round], arms, column)
@@ -246,14 +243,14 @@ def share_curves(
     ax.set_ylabel(ylabel)
     ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
     density_axis(ax)
-    name_lines(figure, ax, columns)
+    name_lines(figure, ax)
     hand_over(figure, known)
     return figure
 
 
 @look
 def accuracy_panels(
-    tables: Mapping[str, pd.DataFrame], arms: Sequence[str] | None = None, columns: int = 3
+    tables: Mapping[str, pd.DataFrame], arms: Sequence[str] | None = None
 ) -> Figure:
     """`accuracy_curves` of several records with the same arms, a panel each under its title."""
     figure, axes = pyplot.subplots(
@@ -265,7 +262,7 @@ def accuracy_panels(
         numbers.append(known.assign(panel=title))
         draw_curves(ax, known, labels(list(known["arm"].unique())))
         draw_dense(ax, dense_baseline(table))
-    finish_panels(figure, axes, tables, "test accuracy (%)", columns)
+    finish_panels(figure, axes, tables, "test accuracy (%)")
     hand_over(figure, pd.concat(numbers))
     return figure
 

@@ -68,9 +68,7 @@ def best_masks(table: pd.DataFrame, arms: Sequence[str] | None = None) -> pd.Dat
 
 
 @look
-def mask_curves(
-    table: pd.DataFrame, panels: Mapping[str, Sequence[str]], columns: int = 2
-) -> Figure:
+def mask_curves(table: pd.DataFrame, panels: Mapping[str, Sequence[str]]) -> Figure:
     """Test accuracy of masked, untrained networks against density, a panel for each group of arms.
 
     Mean and 95 % interval over the seeds; lines are named by their criterion, the same in every
@@ -93,7 +91,7 @@ def mask_curves(
             ax.axhline(trained, color=BLACK, linewidth=1.2, linestyle="--", label="trained network")
         ax.axhline(claims.CHANCE, color=BLACK, linewidth=1, linestyle=":", label="chance")
         ax.set_ylim(0, 102)
-    finish_panels(figure, axes, panels, "test accuracy (%)", columns, peaks=True)
+    finish_panels(figure, axes, panels, "test accuracy (%)", peaks=True)
     hand_over(figure, pd.concat(numbers))
     return figure
 

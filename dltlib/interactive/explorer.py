@@ -98,13 +98,12 @@ def index(read: dict[str, Record], offered: Offered) -> dict[str, Any]:
 
 
 def _by_size(read: dict[str, Record]) -> Callable[[str], tuple[Any, ...]]:
-    """Side by side what is of one experiment and network, by preset, as `records.largest` reads."""
-    presets = list(catalogue.PRESETS)
+    """Side by side what is of one experiment and network, in the order of `records.ranked`."""
 
     def key(name: str) -> tuple[Any, ...]:
         plan = read[name].plan
-        place = plan["experiment"], plan["network"], presets.index(plan["preset"])
-        return *place, *records.precedence(read[name])
+        rank = records.precedence(name, read[name].manifest)
+        return plan["experiment"], plan["network"], *rank
 
     return key
 
