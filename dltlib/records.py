@@ -13,6 +13,7 @@ import math
 import platform
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,8 +119,19 @@ class Record:
         )
 
     def _processor(self) -> str:
+        """In brackets, and how many networks were taken over from runs on another kind."""
         facts = self.manifest.get("processor")  # older records do not say
-        return "" if facts is None else f" ({processor.in_words(facts)})"
+        if facts is None:
+            return ""
+        elsewhere = Counter(
+            processor.in_words(part["processor"])
+            for part in self.manifest.get("reused", ())
+            for _, seed in part["replicas"]
+            if part["processor"] != facts and seed < self.plan["seeds"]
+        )
+        count = len(self.replicas)
+        told = [f"{number} of {count} networks: {words}" for words, number in elsewhere.items()]
+        return f" ({'; '.join([processor.in_words(facts), *told])})"
 
     @property
     def replicas(self) -> list[Replica]:

@@ -90,6 +90,23 @@ def test_a_caption_says_where_numbers_come_from(tmp_path: Path) -> None:
     assert small.scale() == "Conv2 on CIFAR-10, width 0.25, 5,000 training images"
 
 
+def test_a_caption_says_what_was_taken_over_from_another_kind_of_processor(tmp_path: Path) -> None:
+    here, there = ({"torch": torch_} for torch_ in ("AVX2", "AVX512"))
+    arm = "large_final/rewind/zero"
+    reused = [
+        {"processor": there, "replicas": [[arm, 0], [arm, 2]]},
+        {"processor": here, "replicas": [[arm, 1]]},
+    ]
+    plan = experiments.plan("criteria", arms=(arm,), seeds=4)
+    name = experiments.name(plan)
+    facts = {"processor": here, "reused": reused, "device": "a CPU", "command": ""}
+    records.write(tmp_path, name, ROWS[:1], plan.as_dict(), **facts)
+    record = records.read(name, tmp_path)
+    assert "(torch with AVX2; 2 of 4 networks: torch with AVX512)" in record.provenance()
+    first = record.first_seeds(2)
+    assert "(torch with AVX2; 1 of 2 networks: torch with AVX512)" in first.provenance()
+
+
 def test_the_order_of_rows_does_not_change_a_byte(tmp_path: Path) -> None:
     write(tmp_path / "one")
     write(tmp_path / "other", ROWS[::-1])
