@@ -646,7 +646,7 @@ def _in_palette(picture: io.BytesIO) -> tuple[bytes, int]:
     from PIL import Image
 
     drawn = Image.open(picture).convert("RGB")
-    few = drawn.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = drawn.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     few.save(buffer, format="png", optimize=True)
     return buffer.getvalue(), few.width
