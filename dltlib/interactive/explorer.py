@@ -9,7 +9,7 @@ numbers up. Only the interval, the bar and the verdict are computed anew in the 
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def index(read: dict[str, Record], offered: Offered) -> dict[str, Any]:
     Records of one experiment and network stand side by side, the largest first.
     """
     return {
-        "records": [_choices(name, read[name]) for name in sorted(read, key=_by_size(read))],
+        "records": [_choices(*named) for named in sorted(read.items(), key=_place)],
         "titles": {name: one.title for name, one in catalogue.EXPERIMENTS.items()},
         "metrics": METRICS,
         "thresholds": {
@@ -97,15 +97,11 @@ def index(read: dict[str, Record], offered: Offered) -> dict[str, Any]:
     }
 
 
-def _by_size(read: dict[str, Record]) -> Callable[[str], tuple[Any, ...]]:
+def _place(named: tuple[str, Record]) -> tuple[Any, ...]:
     """Side by side what is of one experiment and network, in the order of `records.ranked`."""
-
-    def key(name: str) -> tuple[Any, ...]:
-        plan = read[name].plan
-        rank = records.precedence(name, read[name].manifest)
-        return plan["experiment"], plan["network"], *rank
-
-    return key
+    name, record = named
+    rank = records.precedence(name, record.manifest)
+    return record.plan["experiment"], record.plan["network"], *rank
 
 
 def _choices(name: str, record: Record) -> dict[str, Any]:
