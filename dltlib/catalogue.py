@@ -238,6 +238,17 @@ for _experiment in (
         _masks("learned_identity"),
     ),
     Experiment(
+        "matched_steps",
+        "learned masks at rates that match the identity's first steps (not in the paper)",
+        "learned_masks",
+        # While every m is 0 the sigmoid's slope is 1/4, and the factor of rescaling 2.
+        tuple(
+            f"learned/{values}/{scaling}/rate={times}x"
+            for values in MASK_VALUES
+            for scaling, times in zip(MASK_SCALINGS, (4, 2), strict=True)
+        ),
+    ),
+    Experiment(
         "learning_rates",
         "learned masks over w_i at several rates of SGD, briefly, to choose one (not in the paper)",
         "learned_masks",

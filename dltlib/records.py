@@ -178,20 +178,29 @@ def available(directory: Path | None = None) -> list[str]:
 
 
 def largest(
-    experiment: str, network: str, preset: str | None = None, directory: Path | None = None
+    experiment: str,
+    network: str,
+    preset: str | None = None,
+    directory: Path | None = None,
+    digits: bool | None = None,
 ) -> str | None:
     """Name of the first of `ranked`, if there is one: the record that is read.
 
-    >>> records.largest("criteria", "fc", "tiny")
+    >>> records.largest("criteria", "fc", digits=True)
     'criteria-fc-tiny'
     """
-    return next(iter(ranked(experiment, network, preset, directory)), None)
+    return next(iter(ranked(experiment, network, preset, directory, digits)), None)
 
 
 def ranked(
-    experiment: str, network: str, preset: str | None = None, directory: Path | None = None
+    experiment: str,
+    network: str,
+    preset: str | None = None,
+    directory: Path | None = None,
+    digits: bool | None = None,
 ) -> list[str]:
-    """Names of the records of an experiment on a network (at a preset), the largest first.
+    """Names of the records of an experiment on a network, the largest first: at a preset, or on
+    digits (or on the paper's data), where asked for.
 
     A record with too few seeds for an interval displaces none with enough, so that a long one can
     be made seed by seed. Then presets come in the order of `catalogue.PRESETS`; a preset's own
@@ -205,6 +214,9 @@ def ranked(
     pattern = rf"{experiment}-{network}-{preset or '[a-z]+'}(-[0-9a-f]{{12}})?"
     names = [name for name in available(directory) if re.fullmatch(pattern, name)]
     manifests = {name: _manifest(name, directory or paths.records()) for name in names}
+    if digits is not None:
+        dataset = {name: manifests[name]["plan"]["dataset"] for name in names}
+        names = [name for name in names if (dataset[name] == "digits") == digits]
     return sorted(names, key=lambda name: precedence(name, manifests[name]))
 
 

@@ -151,7 +151,7 @@ def test_a_chapter_is_given_the_records_that_it_names(executed: Path) -> None:
 def test_what_is_up_to_date_is_not_executed(
     executed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book, "_run", lambda *_: pytest.fail("executed"))
+    monkeypatch.setattr(book.execution, "_run", lambda *_: pytest.fail("executed"))
     path = executed / "book" / "one.ipynb"
     before = path.read_text(), path.stat().st_mtime_ns
     assert book.execute(root=executed) == []
@@ -161,7 +161,7 @@ def test_what_is_up_to_date_is_not_executed(
 def test_prose_and_tags_are_updated_without_execution(
     executed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book, "_run", lambda *_: pytest.fail("executed"))
+    monkeypatch.setattr(book.execution, "_run", lambda *_: pytest.fail("executed"))
     _replace(executed, "# # One", "# # First")
     _replace(executed, "hide-input", "remove-input")
     assert "says other things than its text" in _complaint(executed)
@@ -387,7 +387,7 @@ def test_the_site_shows_figure_alt_text_caption_and_number(
     assert 'href="one.html#fig-one-line"' in (html / "book" / "intro.html").read_text()
 
     # Nothing changed: nothing is built. A page changed: it is.
-    monkeypatch.setattr(book.subprocess, "run", lambda *_, **__: pytest.fail("built"))
+    monkeypatch.setattr(book.site.subprocess, "run", lambda *_, **__: pytest.fail("built"))
     book.build(root=executed)
     monkeypatch.undo()
     (executed / "book" / "intro.md").write_text("# Intro\n\nSee {numref}`fig-missing`.\n")
@@ -395,7 +395,7 @@ def test_the_site_shows_figure_alt_text_caption_and_number(
         book.build(root=executed)
     assert (html / "book" / "one.html").read_text() == chapter
     built: list[Path] = []  # and it is not taken for built
-    monkeypatch.setattr(book, "_jupyter_book", built.append)
+    monkeypatch.setattr(book.site, "_jupyter_book", built.append)
     book.build(root=executed)
     assert built == [executed]
 
@@ -467,10 +467,10 @@ def test_chapters_that_were_not_asked_for_and_are_behind_are_named(executed: Pat
 
 
 def test_command_line_parameters() -> None:
-    assert book._parameter("seeds=5") == ("seeds", 5)
-    assert book._parameter("arm=rewind") == ("arm", "rewind")
+    assert book.command._parameter("seeds=5") == ("seeds", 5)
+    assert book.command._parameter("arm=rewind") == ("arm", "rewind")
     with pytest.raises(UserError, match="NAME=VALUE"):
-        book._parameter("seeds")
+        book.command._parameter("seeds")
 
 
 def test_the_book_has_text_for_every_chapter_and_every_chapter_is_in_it() -> None:

@@ -620,6 +620,18 @@ def test_digits_are_never_compared_with_the_papers_images(shelf) -> None:
     assert _result(claims.scorecard(), "supermask-3").preset == "tiny"  # both, on the same data
 
 
+def test_a_damaged_table_stops_only_the_verdicts_that_rest_on_it(shelf) -> None:
+    before = claims.scorecard(["fc"])
+    read = {name for result in before for name in result.records}
+    smaller = records.ranked("signs", "fc")[1]
+    assert smaller not in read
+    (shelf / f"{smaller}.parquet").write_bytes(b"not a table")
+    assert claims.scorecard(["fc"]) == before
+    (shelf / f"{records.largest('signs', 'fc')}.parquet").write_bytes(b"not a table")
+    with pytest.raises(UserError, match="signs-fc-paper"):
+        claims.scorecard(["fc"])
+
+
 def test_scorecard_of_one_network_and_preset(shelf) -> None:
     results = claims.scorecard(["fc"], "tiny")
     assert len(results) == 17

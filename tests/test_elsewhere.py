@@ -129,7 +129,7 @@ def test_an_address_gives_buttons_and_a_first_cell_without_an_execution(
     (small / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{ADDRESS}"\n')
     assert "says other things than its text" in "\n".join(book.problems("one", small))
     with monkeypatch.context() as patch:
-        patch.setattr(book, "_run", lambda *_: pytest.fail("executed"))
+        patch.setattr(book.execution, "_run", lambda *_: pytest.fail("executed"))
         assert book.execute(root=small) == []
     after = nbformat.read(notebook, as_version=4)
     assert after.cells[0].source == elsewhere.first_cell(ADDRESS)

@@ -23,11 +23,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A book of two chapters, of which one has been executed; nothing runs here."""
 
     def run(root: Path, name: str, written: Any, parameters: dict[str, Any]) -> Any:
-        for count, cell in enumerate(book._code(written), 1):
+        for count, cell in enumerate(book.sources.code_cells(written), 1):
             cell.execution_count = count
         return written
 
-    monkeypatch.setattr(book, "_run", run)
+    monkeypatch.setattr(book.execution, "_run", run)
     (tmp_path / "book").mkdir()
     for name in ("one", "two"):
         (tmp_path / "book" / f"{name}.py").write_text(f"{HEADER}# %%\nprint({name!r})\n")

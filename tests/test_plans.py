@@ -113,6 +113,7 @@ def test_arms_are_written_as_criterion_and_actions() -> None:
         ),
         (learned_masks.parse, "learned/initial/plain/rate=5e1", "learned/initial/plain/rate=50"),
         (learned_masks.parse, "learned/initial/plain/rate=0.10", "learned/initial/plain/rate=0.1"),
+        (learned_masks.parse, "learned/initial/plain/rate=4.0x", "learned/initial/plain/rate=4x"),
     ],
 )
 def test_a_number_in_an_arm_is_written_one_way(parse, text, written):
@@ -147,6 +148,8 @@ def test_a_number_in_an_arm_is_written_one_way(parse, text, written):
             "'' is no rate of learning: write rate=50",
         ),
         ("learned_supermasks", "learned/initial/plain/rate=-1", "'rate=-1' is no rate of learning"),
+        ("learned_supermasks", "learned/initial/plain/rate=x", "'rate=x' is no rate of learning"),
+        ("learned_supermasks", "learned/initial/plain/rate=2xx", "'rate=2xx' is no rate of learn"),
         ("learned_supermasks", "learned/initial/plain/rate=1/x", "source/values/scaling[/rate=NUM"),
         ("learned_supermasks", "random", "the source one of learned, learned_identity, not"),
     ],
@@ -287,6 +290,8 @@ def test_rescaled_masks_may_have_a_rate_of_their_own() -> None:
         ("learned/initial/plain", on_conv2.learning_rate),
         ("learned/initial/rescaled", on_conv2.rescaled_rate),
         (own, 5.0),
+        ("learned/initial/plain/rate=4x", 4 * on_conv2.learning_rate),
+        ("learned/initial/rescaled/rate=0.5x", 0.5 * on_conv2.rescaled_rate),
     ):
         assert learned_masks.rate_of(learned_masks.parse(arm), on_conv2) == rate
     on_fc = plan("learned_supermasks", "fc", "cpu")

@@ -137,7 +137,7 @@ def test_pages_publish_the_strictly_built_site() -> None:
         "make book",
         "make pdf",
     ]
-    assert {"-n", "-W"} <= set(book._BUILD_FLAGS)
+    assert {"-n", "-W"} <= set(book.site._BUILD_FLAGS)
     assert deploy["needs"] == "build"
     assert deploy["permissions"] == {"pages": "write", "id-token": "write"}
 

@@ -355,6 +355,8 @@ def test_the_largest_record_is_found_and_a_whole_preset_comes_first(tmp_path: Pa
     assert records.ranked("criteria", "fc", directory=tmp_path) == [four, three, tiny]
     assert records.largest("criteria", "fc", "tiny", tmp_path) == tiny
     assert records.largest("criteria", "fc", "cpu", tmp_path) is None
+    assert records.largest("criteria", "fc", directory=tmp_path, digits=True) == tiny
+    assert records.ranked("criteria", "fc", directory=tmp_path, digits=False) == [four, three]
     whole = write_plan(tmp_path, "criteria", "fc", "paper")
     assert records.largest("criteria", "fc", directory=tmp_path) == whole == "criteria-fc-paper"
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dltlib import experiments, networks, supermasks, training
+from dltlib.kinds import learned_masks
 from dltlib.networks import Layer
 from dltlib.supermasks import Learner
 from dltlib.training import Settings
@@ -285,6 +286,30 @@ def test_an_arm_with_a_rate_of_its_own_learns_as_if_it_were_the_plans() -> None:
     for together, first, second in zip(both.scores, slow.scores, usual.scores, strict=True):
         torch.testing.assert_close(together, torch.cat([first, second]))
         assert not torch.equal(first, second)
+
+
+def test_matched_steps_begin_as_the_identitys() -> None:
+    """The experiment `matched_steps`: the first update of its arms is that of identity_supermasks,
+    to the bit without rescaling, and with it but for how many weights the first masks keep."""
+    data = reference.dataset(train=30)
+    plan = experiments.plan("matched_steps", width=0.5)
+    ours = [learned_masks.parse(arm) for arm in plan.arms]
+    settings = Settings(epochs=1, learning_rate=plan.learning_rate, batch_size=30)
+    network = networks.build("fc", (1, 8, 8), plan.width)
+    theirs = [("learned_identity", *arm.variant[1:]) for arm in ours]
+    rates = [learned_masks.rate_of(arm, plan) for arm in ours]
+    matched = Learner.of_variants(network, [arm.variant for arm in ours], (0,) * 4, rates=rates)
+    identity = Learner.of_variants(network, theirs, (0,) * 4)
+    unmatched = Learner.of_variants(network, [arm.variant for arm in ours], (0,) * 4)
+    for one in (matched, identity, unmatched):
+        one.learn(data, settings, 0)
+    for index, arm in enumerate(ours):
+        for own, other, slow in zip(matched.scores, identity.scores, unmatched.scores, strict=True):
+            if arm.scaling == "plain":
+                assert torch.equal(own[index], other[index])
+            else:
+                torch.testing.assert_close(own[index], other[index], rtol=0.05, atol=0)
+            assert not torch.allclose(slow[index], other[index], rtol=0.4, atol=0)
 
 
 def test_a_learner_goes_on_from_scores_momentum_and_step() -> None:

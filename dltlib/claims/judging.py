@@ -106,13 +106,16 @@ class Shelf:
         Digits are never compared with the paper's images; where both have records, the data set
         counts that more of what the claim needs is there for, or else the paper's.
         """
-        by_data: dict[str, dict[tuple[str, str], Record]] = {"the paper's": {}, "digits": {}}
-        for pair in _pairs(one, network):
-            for name in records.ranked(*pair, preset, self.directory):
-                record = self._record(name)
-                data = "digits" if record.plan["dataset"] == "digits" else "the paper's"
-                by_data[data].setdefault(pair, record)
-        return max(by_data.values(), key=len)
+        pairs = _pairs(one, network)
+        by_data = [
+            {
+                pair: name
+                for pair in pairs
+                if (name := records.largest(*pair, preset, self.directory, digits)) is not None
+            }
+            for digits in (False, True)
+        ]
+        return {pair: self._record(name) for pair, name in max(by_data, key=len).items()}
 
     def _record(self, name: str) -> Record:
         if name not in self.read:

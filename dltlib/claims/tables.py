@@ -132,13 +132,11 @@ def by_length(
     >>> claims.by_length("zeros", ["zeros-2"]).index.tolist()[-1]
     '55 epochs, 24 rounds, 3 seeds'
     """
-    found = []
-    for preset in catalogue.PRESETS:
-        name = records.largest(experiment, network, preset, directory)
-        record = None if name is None else records.read(name, directory)
-        if record is None or record.plan["dataset"] == "digits":
-            continue
-        found.append(record)
+    largest = (
+        records.largest(experiment, network, preset, directory, digits=False)
+        for preset in catalogue.PRESETS
+    )
+    found = [records.read(name, directory) for name in largest if name is not None]
     found.sort(key=lambda record: record.plan["epochs"])
     fewest = min((record.plan["seeds"] for record in found), default=0)
     rows = {}

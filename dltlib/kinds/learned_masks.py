@@ -1,6 +1,7 @@
 """Learned supermasks: a Bernoulli probability for each untrained weight (section 5).
 
-A fourth part of an arm, ``rate=50``, gives it a rate of SGD of its own, in place of the plan's.
+A fourth part of an arm gives it a rate of SGD of its own: ``rate=50``, in place of the plan's, or
+``rate=4x``, four times the plan's.
 """
 
 import math
@@ -26,7 +27,7 @@ EVALUATIONS = 12  # of a learned mask over its epochs, or fewer: see `_tested`
 UNUSED = frozenset({"rounds", "keep_conv", "keep_dense", "keep_output", "evaluate_every"})
 
 
-GRAMMAR = f"{mask_arms.GRAMMAR}[/rate=NUMBER]"
+GRAMMAR = f"{mask_arms.GRAMMAR}[/rate=NUMBER[x]]"
 
 
 class LearnedMask(NamedTuple):
@@ -53,29 +54,35 @@ def parse(text: str) -> LearnedMask:
     if len(parts) > 4:
         raise UserError(f"a learned supermask is {GRAMMAR}, not {text!r}")
     if len(parts) == 4:
-        arm = arm._replace(rate=f"rate={mask_arms.written(_own_rate(arm))}")
+        number, times = _own_rate(arm)
+        arm = arm._replace(rate=f"rate={mask_arms.written(number)}{times}")
     return arm
 
 
 def rate_of(arm: LearnedMask, plan: Plan) -> float:
-    """SGD's rate for an arm: its own, or else the plan's for its scaling."""
-    if arm.rate:
-        return _own_rate(arm)
+    """SGD's rate for an arm: its own, or else the plan's for its scaling, or so many times that."""
+    number, times = _own_rate(arm) if arm.rate else (1.0, "x")
+    if not times:
+        return number
     if arm.scaling == "rescaled" and plan.rescaled_rate is not None:
-        return plan.rescaled_rate
-    return plan.learning_rate
+        return number * plan.rescaled_rate
+    return number * plan.learning_rate
 
 
-def _own_rate(arm: LearnedMask) -> float:
-    """Raises `UserError` for one that is no positive number."""
-    name, _, number = arm.rate.partition("=")
+def _own_rate(arm: LearnedMask) -> tuple[float, str]:
+    """The number, and "x" if it is how many times; `UserError` for one that is not positive."""
+    name, _, text = arm.rate.partition("=")
+    number = text.removesuffix("x")
     try:
         rate = float(number)
     except ValueError:
         rate = math.nan
     if name != "rate" or not 0 < rate < math.inf:
-        raise UserError(f"{arm.rate!r} is no rate of learning: write rate=50")
-    return rate
+        raise UserError(
+            f"{arm.rate!r} is no rate of learning: write rate=50, or rate=4x for four times the "
+            "plan's"
+        )
+    return rate, text[len(number) :]
 
 
 def _find_source(name: str) -> None:
