@@ -58,13 +58,15 @@ def shelf() -> claims.Shelf:
     return claims.Shelf(BOOK_RECORDS)
 
 
-_made: dict[tuple[str, str], dict[str, Any]] = {}  # claims take a while to tabulate
+_made: dict[tuple[str, str, str | None], dict[str, Any]] = {}  # claims take a while to tabulate
 
 
-def _bases(name: str, network: str, shelf: claims.Shelf) -> dict[str, Any]:
-    key = (name, network)
+def _data(
+    name: str, network: str, shelf: claims.Shelf, preset: str | None = None
+) -> dict[str, Any]:
+    key = (name, network, preset)
     if key not in _made:
-        _made[key] = explorer.bases(claims.CLAIMS.find(name), network, shelf)
+        _made[key] = explorer.claim_data(claims.CLAIMS.find(name), network, shelf, preset)
     return _made[key]
 
 
@@ -130,9 +132,9 @@ def test_the_explorer_says_of_every_claim_what_the_scorecard_says(
 ) -> None:
     results = claims.scorecard(directory=BOOK_RECORDS)
     for result in results:
-        preset, data = next(iter(_bases(result.claim, result.network, shelf).items()))
+        data = _data(result.claim, result.network, shelf)
         assert tuple(data["records"]) == result.records
-        assert data["preset"] == preset == (result.preset or explorer.NO_RECORD)
+        assert data["preset"] == (result.preset or explorer.NO_RECORD)
         found = json.loads(javascript(_JUDGE, [data, {}]))
         _agree(found, result)
         assert [own["reason"] for own in found["parts"]] == [part.reason for part in result.parts]
@@ -140,13 +142,11 @@ def test_the_explorer_says_of_every_claim_what_the_scorecard_says(
 
 
 def test_other_presets_have_all_the_records_that_a_claim_needs(shelf: claims.Shelf) -> None:
-    others = {
-        name: list(_bases(name, "fc", shelf).items())[1:]
-        for name in ("criteria-1", "supermask-3", "supermask-4")
-    }
-    assert all(others.values())
-    for name, found in others.items():
-        for preset, data in found:
+    for name in ("criteria-1", "supermask-3", "supermask-4"):
+        stated, *others = explorer.bases(claims.CLAIMS.find(name), "fc", shelf).items()
+        assert stated == (stated[1]["preset"], _data(name, "fc", shelf))
+        assert others
+        for preset, data in others:
             needed = [f"{one}-fc-{preset}" for one in claims.CLAIMS[name].experiments]
             assert data["records"] == needed
             assert data["file"] == f"{name}-fc-{preset}"
@@ -164,13 +164,8 @@ def test_verdicts_in_the_browser_are_the_librarys(
     for one in claims.CLAIMS.values():
         scopes = [("fc", "tiny"), ("conv2", None)] + ([("all", None)] if one.across else [])
         for network, preset in scopes:
-            found = _bases(one.name, network, shelf)
-            data = found.get(preset) or next(iter(found.values()))
-            evidence = {
-                pair: record
-                for pair, record in shelf.choose(one, network, preset).items()
-                if record.name in data["records"]
-            }
+            data = _data(one.name, network, shelf, preset)
+            evidence = shelf.choose(one, network, preset)
             # What has to be reached to count as learned is no bar of a comparison between networks:
             # the page's reader cannot drag it.
             fixed = {"far_above_chance": THRESHOLDS.far_above_chance} if network == "all" else {}

@@ -149,7 +149,7 @@ def test_a_build_that_makes_no_pages_is_refused(
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "intro.md").write_text("# Intro\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/intro\n")
-    monkeypatch.setattr(book, "_JUPYTER_BOOK", "pass")
+    monkeypatch.setattr(book.site, "_JUPYTER_BOOK", "pass")
     with pytest.raises(UserError, match=r"no page came of book/intro\.md"):
         book.build(root=tmp_path)
 

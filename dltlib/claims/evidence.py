@@ -24,6 +24,7 @@ class Evidence:
     limits: Thresholds = THRESHOLDS
     # Comparisons of one claim read the same arms again and again.
     _grids: dict[tuple[str, ...], pd.DataFrame] = field(default_factory=dict, repr=False)
+    _densities: dict[tuple[str, str], pd.Series] = field(default_factory=dict, repr=False)
 
     def table(self, experiment: str, network: str) -> pd.DataFrame:
         """The rows of an experiment on a network, all of whose records must be of one scale: else
@@ -63,9 +64,13 @@ class Evidence:
         Round 0, the dense network, is in none.
         """
         low, high = getattr(self.limits, name)
-        density = self.grid(experiment, arm, "density").mean() / 100
-        density = density[density.index > 0]
-        rounds: list[int] = density.index[density.between(low, high)].tolist()
+        key = (experiment, arm)
+        if key not in self._densities:
+            mean = self.grid(experiment, arm, "density").mean() / 100
+            self._densities[key] = mean[mean.index > 0]
+        density = self._densities[key]
+        shares = density.to_numpy()
+        rounds: list[int] = density.index[(low <= shares) & (shares <= high)].tolist()
         if len(rounds) < self.limits.least_rounds:
             reached = f"{density.min():.2g}" if len(density) else "1 (never pruned)"
             raise Undecided(

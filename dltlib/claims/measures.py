@@ -17,7 +17,7 @@ Measure = Callable[[Evidence], pd.Series]
 def known(values: pd.DataFrame | pd.Series, what: str) -> pd.Series:
     """Mean over the rounds; a single missing number makes all of it unknown."""
     missing = values.isna()
-    if missing.any(axis=None):
+    if missing.to_numpy().any():
         seeds = missing.any(axis=1) if isinstance(missing, pd.DataFrame) else missing
         named = ", ".join(str(seed) for seed in seeds.index[seeds])
         raise Undecided(f"no number (NaN) for {what}, seed {named}")
