@@ -13,8 +13,8 @@ INSTALLED := .venv/.installed
 endif
 
 NOTEBOOKS = $(wildcard book/*.ipynb)
-# Tests run in as many processes as there are cores, up to four; a module stays in one.
-DIVIDED = -n logical --maxprocesses 4 --dist loadgroup
+# Tests run in as many processes as there are cores, up to four; a module or a chapter stays in one.
+DIVIDED = -n logical --maxprocesses 4
 # The debugger's warning about frozen modules would end up in the notebooks.
 export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
@@ -51,10 +51,10 @@ format: $(INSTALLED) ## let ruff format the code
 	$(BIN)/ruff format .
 
 unit: $(INSTALLED) ## unit, property, parity and page tests
-	$(BIN)/python -m pytest $(DIVIDED) tests
+	$(BIN)/python -m pytest $(DIVIDED) --dist loadgroup tests
 
 nbval: $(INSTALLED) ## execute every chapter anew and compare it with what it says
-	$(if $(NOTEBOOKS),$(BIN)/python -m pytest --nbval --nbval-current-env -p no:cacheprovider $(NOTEBOOKS),@echo "no chapter yet")
+	$(if $(NOTEBOOKS),$(BIN)/python -m pytest $(DIVIDED) --dist loadfile --nbval --nbval-current-env -p no:cacheprovider $(NOTEBOOKS),@echo "no chapter yet")
 
 lab: $(INSTALLED) ## open the chapters in JupyterLab (options of its own: make lab ARGS="--no-browser")
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.app_settings_dir=tools/lab --LabApp.default_url=/lab/tree/book/start.md $(ARGS)
