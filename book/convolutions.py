@@ -269,6 +269,16 @@ page.table(
 # ## What the masks reach
 
 # %% tags=["remove-input"]
+on_the_way = {
+    TITLES[name]: other.plan.get("interim_masks", catalogue.SAMPLED_MASKS)
+    for name, other in conv_learned.items()
+}
+fewer = page.listed(
+    f"{number} on {title}"
+    for title, number in on_the_way.items()
+    if number < catalogue.SAMPLED_MASKS
+)
+fewer = "" if fewer == "none" else f" ({fewer}, until the end)"
 page.show(
     figures.epoch_curves(
         {other.scale(): other.table for other in conv_learned.values()},
@@ -278,7 +288,8 @@ page.show(
     alt="Test accuracy of learned masks over the epochs of learning on convolutional networks, a panel for each: "
     + "; ".join(other.scale() for other in conv_learned.values())
     + ". Four lines each: masks over initial values and over signed constants, plain and rescaled.",
-    caption="Learned masks on convolutional networks, CIFAR-10: mean over 10 sampled masks, mean over seeds; "
+    caption="Learned masks on convolutional networks, CIFAR-10: mean over "
+    + f"{catalogue.SAMPLED_MASKS} sampled masks{fewer}, mean over seeds; "
     + (
         "with the 95 % interval where there are three seeds or more, dots where there are fewer."
         if max(other.plan["seeds"] for other in conv_learned.values())

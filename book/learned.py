@@ -28,7 +28,7 @@ preset = (
 # %% tags=["remove-cell"]
 import pandas as pd
 
-from dltlib import catalogue, claims, experiments, figures, networks, page, records, supermasks
+from dltlib import catalogue, claims, experiments, figures, networks, page, records
 
 record, learned = (
     records.read(records.largest(experiment, "fc", preset))
@@ -108,7 +108,7 @@ page.glue(
     sm_batch=learned.plan["batch_size"],
     sm_trained=100 * trained.mean,
     sm_epochs=learned.plan["epochs"],
-    sm_samples=supermasks.SAMPLES,
+    sm_samples=catalogue.SAMPLED_MASKS,
     sm_first_look=first_look,
     sm_two_gaps="The claim supermask-5 takes, in each seed, the kind that validation images choose, less the network that was trained from the same seed: "
     f"{claims.in_brackets(results[-1].weakest)} points"
@@ -139,7 +139,7 @@ page.show(
     f"{max(known.mean for known in final.values()):.1f} percent; the trained network's accuracy is a "
     "horizontal line.",
     caption="Learning a mask over weights that never change: mean test accuracy of "
-    f"{supermasks.SAMPLES} sampled masks, mean and 95 % interval over seeds; all begin at chance, far below. "
+    f"{catalogue.SAMPLED_MASKS} sampled masks, mean and 95 % interval over seeds; all begin at chance, far below. "
     "*Dotted line*: the same network with trained weights.",
     source=learned.provenance(),
 )

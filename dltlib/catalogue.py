@@ -144,6 +144,7 @@ MASK_SOURCES = (
 MASK_VALUES = ("initial", "constant")  # w_i; the signed constant, "S.C."
 MASK_SCALINGS = ("plain", "rescaled")  # without and with dynamic weight rescaling
 LEARNED_SOURCES = ("learned", "learned_identity")  # of learned masks: see `supermasks`
+SAMPLED_MASKS = 10  # over which a learned mask's test accuracy is averaged, at most
 
 
 # Where the dense training stops that a mask is read from; the end comes on top.
@@ -257,9 +258,15 @@ for _experiment in (
             for scaling in MASK_SCALINGS
             for rate in MASK_RATES
         ),
-        # The last two decide nothing, as every arm has a rate of its own: whatever is chosen by the
-        # search, it stays the same one.
-        lambda network: {"seeds": 1, "epochs": 3, "learning_rate": 300.0, "rescaled_rate": 100.0},
+        # The rates decide nothing, as every arm has its own: whatever is chosen by the search, it
+        # stays the same one.
+        lambda network: {
+            "seeds": 1,
+            "epochs": 3,
+            "learning_rate": 300.0,
+            "rescaled_rate": 100.0,
+            "interim_masks": SAMPLED_MASKS,
+        },
     ),
     Experiment(
         "early_stopping",

@@ -54,6 +54,10 @@ class Plan:
     rescaled_rate: float | None = _option(
         "of SGD, for learned masks with dynamic weight rescaling, if it is another", None
     )
+    interim_masks: int = _option(
+        f"masks a learned mask is tested by on the way (at its end: {catalogue.SAMPLED_MASKS})",
+        catalogue.SAMPLED_MASKS,
+    )
 
     def __post_init__(self) -> None:
         catalogue.EXPERIMENTS.find(self.experiment)
@@ -67,6 +71,10 @@ class Plan:
             raise UserError(f"train_images must be at least 1, not {self.train_images}")
         if self.rescaled_rate is not None and not 0 < self.rescaled_rate < math.inf:
             raise UserError(f"rescaled_rate must be a positive number, not {self.rescaled_rate}")
+        if not 1 <= self.interim_masks <= catalogue.SAMPLED_MASKS:
+            raise UserError(
+                f"interim_masks must be 1 to {catalogue.SAMPLED_MASKS}, not {self.interim_masks}"
+            )
         catalogue.check_width(self.width)
         for role in ("conv", "dense", "output"):
             keep = self.keep_rate(role)

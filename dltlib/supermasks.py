@@ -28,7 +28,6 @@ from dltlib.networks import Layer, Network
 from dltlib.settings import Settings
 
 MOMENTUM = 0.9
-SAMPLES = 10  # masks over which a learned mask's test accuracy is averaged
 
 
 def base_values(
@@ -346,11 +345,14 @@ class Learner:
         return losses.detach().double()
 
     def accuracy(
-        self, split: Split, progress: Callable[[int], None] | None = None
+        self,
+        split: Split,
+        progress: Callable[[int], None] | None = None,
+        masks: int = catalogue.SAMPLED_MASKS,
     ) -> Float64[Tensor, " replica"]:
-        """Mean share of right answers over `SAMPLES` sampled masks (section 5).
+        """Mean share of right answers over so many sampled masks (section 5).
 
-        The masks are those of steps -1, -2, ...: never seen in learning, the same for each split.
+        They are those of steps -1, -2, ...: never seen in learning, the same for each split.
         ``progress`` is called with the number of masks tested since its last call, on a CPU from
         several threads.
         """
@@ -358,10 +360,10 @@ class Learner:
 
         def work(group: slice) -> None:
             values = [value[group] for value in self.values]
-            for draw in range(SAMPLES):
-                masks = self.sample(-1 - draw, group)
-                weights = apply_masks(values, masks, self.rescaled[group])
-                share[group] += accuracy(self.network, weights, split) / SAMPLES
+            for draw in range(masks):
+                sampled = self.sample(-1 - draw, group)
+                weights = apply_masks(values, sampled, self.rescaled[group])
+                share[group] += accuracy(self.network, weights, split) / masks
                 if progress:
                     progress(len(weights[0]))
 

@@ -274,13 +274,15 @@ OTHER = {
 
 def test_every_field_has_a_part_in_the_hash() -> None:
     fields = {field.name for field in dataclasses.fields(Plan)}
-    assert set(OTHER) == fields - {"experiment", "network", "preset", "rescaled_rate"}
+    of_learned_masks = {"rescaled_rate": 7.0, "interim_masks": 3}
+    assert set(OTHER) == fields - {"experiment", "network", "preset", *of_learned_masks}
     hashes = {plan("criteria").hash, plan("signs").hash, plan("criteria", "conv2").hash}
     hashes |= {plan("criteria", preset="cpu").hash}
     hashes |= {plan("criteria", "conv4", **{name: value}).hash for name, value in OTHER.items()}
     assert len(hashes) == 4 + len(OTHER)
     learned = plan("learned_supermasks")
-    assert dataclasses.replace(learned, rescaled_rate=7.0).hash != learned.hash
+    for name, value in of_learned_masks.items():
+        assert dataclasses.replace(learned, **{name: value}).hash != learned.hash
 
 
 def test_rescaled_masks_may_have_a_rate_of_their_own() -> None:
@@ -301,6 +303,25 @@ def test_rescaled_masks_may_have_a_rate_of_their_own() -> None:
         plan("learned_supermasks", rescaled_rate=0.0)
     with pytest.raises(UserError, match="criteria on fc does not use rescaled_rate"):
         plan("criteria", rescaled_rate=1.0)
+
+
+@pytest.mark.parametrize("number", [0, 11])
+def test_tests_on_the_way_take_one_mask_to_ten(number: int) -> None:
+    with pytest.raises(UserError, match=f"interim_masks must be 1 to 10, not {number}"):
+        plan("learned_supermasks", interim_masks=number)
+    with pytest.raises(UserError, match="supermasks on fc does not use interim_masks"):
+        plan("supermasks", interim_masks=1)
+
+
+def test_fewer_masks_on_the_way_cost_less() -> None:
+    """Of four tests, three."""
+    iterations = [
+        experiments.size(
+            plan("learned_supermasks", "conv2", "cpu", epochs=epochs, interim_masks=masks)
+        ).iterations
+        for epochs, masks in ((9, 10), (9, 9), (9, 8))
+    ]
+    assert iterations[0] - iterations[1] == iterations[1] - iterations[2] > 0
 
 
 @pytest.mark.parametrize("name", OTHER)

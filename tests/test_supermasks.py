@@ -257,8 +257,46 @@ def test_learning_and_testing_tell_how_far_they_are() -> None:
     assert sum(told) == 3 * 26
     assert max(told) < 26
     told.clear()
-    own.accuracy(data.test, told.append)
-    assert told == [1] * 3 * supermasks.SAMPLES
+    own.accuracy(data.test, told.append, masks=4)
+    assert told == [1] * 3 * 4
+
+
+def test_fewer_masks_on_the_way_change_nothing_but_the_tests_there() -> None:
+    few, many = (
+        experiments.plan(
+            "learned_supermasks",
+            dataset="digits",
+            seeds=2,
+            epochs=2,
+            width=0.2,
+            interim_masks=masks,
+        )
+        for masks in (2, 10)
+    )
+    ours, theirs = (
+        {
+            (row["arm"], row["seed"], row["round"]): row
+            for row in experiments.in_memory(one, torch.device("cpu")).rows
+        }
+        for one in (few, many)
+    )
+    assert ours.keys() == theirs.keys()
+    ends = {key for key in ours if key[2] == few.epochs}
+    for key in ends:
+        assert ours[key] == theirs[key]
+    accuracies = {"validation_accuracy", "test_accuracy"}
+    for key in ours.keys() - ends:
+        assert {
+            name for name in ours[key] if repr(ours[key][name]) != repr(theirs[key][name])
+        } <= accuracies
+    # Untrained, every kind of arm draws the same masks: the first two of the ten.
+    network = networks.build("fc", (1, 8, 8), few.width)
+    data = experiments.load_dataset(few)
+    variants = [learned_masks.parse(arm).variant for arm in few.arms]
+    untrained = Learner.of_variants(network, variants, (1,) * len(variants))
+    expected = untrained.accuracy(data.test, masks=2).tolist()
+    assert [ours[arm, 1, 0]["test_accuracy"] for arm in few.arms] == expected
+    assert expected != untrained.accuracy(data.test).tolist()
 
 
 def test_an_arm_with_a_rate_of_its_own_learns_as_if_it_were_the_plans() -> None:

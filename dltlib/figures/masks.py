@@ -170,7 +170,7 @@ def epoch_curves(
 ) -> Figure:
     """Test accuracy of learned masks over the epochs of learning, a panel for each record.
 
-    Mean over 10 sampled masks, then mean and 95 % interval over the seeds. ``trained`` gives the
+    Mean over the sampled masks, then mean and 95 % interval over the seeds. ``trained`` gives the
     accuracy of the trained network for some of the titles; ``window`` (percent) shows only that
     part of the scale.
     """

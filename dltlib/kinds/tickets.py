@@ -19,7 +19,7 @@ from dltlib.networks import Network
 from dltlib.plans import Plan
 
 GRAMMAR = "criterion/mask-1 action/mask-0 action"
-UNUSED = frozenset({"rescaled_rate"})
+UNUSED = frozenset({"rescaled_rate", "interim_masks"})
 
 
 class Arm(NamedTuple):
