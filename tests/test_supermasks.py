@@ -261,7 +261,7 @@ def test_learning_and_testing_tell_how_far_they_are() -> None:
     assert told == [1] * 3 * 4
 
 
-def test_fewer_masks_on_the_way_change_nothing_but_the_tests_there() -> None:
+def test_fewer_masks_on_the_way_change_only_what_is_measured_there() -> None:
     few, many = (
         experiments.plan(
             "learned_supermasks",
@@ -280,15 +280,11 @@ def test_fewer_masks_on_the_way_change_nothing_but_the_tests_there() -> None:
         }
         for one in (few, many)
     )
-    assert ours.keys() == theirs.keys()
-    ends = {key for key in ours if key[2] == few.epochs}
-    for key in ends:
-        assert ours[key] == theirs[key]
+    assert ours.keys() > theirs.keys()  # cheaper tests are more, as they may take as long in all
     accuracies = {"validation_accuracy", "test_accuracy"}
-    for key in ours.keys() - ends:
-        assert {
-            name for name in ours[key] if repr(ours[key][name]) != repr(theirs[key][name])
-        } <= accuracies
+    for key, row in theirs.items():
+        changed = {name for name in row if repr(row[name]) != repr(ours[key][name])}
+        assert changed == (set() if key[2] == few.epochs else accuracies)
     # Untrained, every kind of arm draws the same masks: the first two of the ten.
     network = networks.build("fc", (1, 8, 8), few.width)
     data = experiments.load_dataset(few)
