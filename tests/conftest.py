@@ -36,6 +36,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatabl
 sys.path.insert(0, str(Path(__file__).parent))  # for browser.py and reference.py
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where pytest-xdist divides the tests among processes, a module stays in one, and so do all
     that read the built site: it is built once."""

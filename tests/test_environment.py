@@ -156,3 +156,10 @@ def test_versions_and_licence_agree() -> None:
     assert citation["license"] == PROJECT["license"] == "MIT"
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
     assert (ROOT / "book" / "_static" / "mathjax" / "LICENSE").exists()
+
+
+def test_divided_tests_stay_in_groups(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist has read this module's group, not only been given it."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("the tests are not divided by --dist loadgroup")
+    assert request.node.nodeid.endswith("@test_environment")
