@@ -202,10 +202,25 @@ for name in where(claims.REPRODUCED):
 for name in where(claims.NOT_REPRODUCED):
     unfold(name)
 
+# %% tags=["remove-input"]
+AGAIN_ON = "2026-11-24T19:06"  # supermask-3b was committed, universal time
+by_foretold = {True: [], False: []}
+for result in measured:
+    if claims.CLAIMS[result.claim].again is not None:
+        oldest = min(kept[name].manifest["finished"] for name in result.records)
+        by_foretold[oldest > AGAIN_ON].append(TITLES[result.network])
+page.glue(
+    scorecard_again_when=f"on {page.listed(by_foretold[True])} it came before the records that judge it, on {page.listed(by_foretold[False])} after them, where it is no prediction"
+    if all(by_foretold.values())
+    else "it came before all records that judge it"
+    if by_foretold[True]
+    else "it came after all records that judge it, and is no prediction"
+)
+
 # %% [markdown]
 # ### Registered a second time
 #
-# Beside the first registration, which counts; not before the record that judges it now (see *No second look* below).
+# Beside the first registration, which counts; {glue:text}`scorecard_again_when` (see *No second look* below).
 
 # %% tags=["remove-input"]
 for name, one in claims.CLAIMS.items():
@@ -458,8 +473,13 @@ page.show(
         "How far the evidence for each claim lies from its threshold (the vertical line). Dots with intervals: the comparison that "
         "decides the verdict; diamonds: the paper's figure for *that* comparison, where it gives one; small dots: the claim's "
         "other comparisons. An interval wholly to the right means reproduced, wholly to the left "
-        "not reproduced, across the line undecided. Crosses are single seeds: with fewer than three there is no interval and no "
-        "verdict. The scale is linear from −1 to +1 and logarithmic beyond; its unit is the percentage point, for signs-2 points for each halving of what is left, and for "
+        "not reproduced, across the line undecided. "
+        + (
+            "Crosses are single seeds: with fewer than three there is no interval and no verdict. "
+            if any(0 < result.weakest.seeds < claims.THRESHOLDS.least_seeds for result in results)
+            else ""
+        )
+        + "The scale is linear from −1 to +1 and logarithmic beyond; its unit is the percentage point, for signs-2 points for each halving of what is left, and for "
         "supermask-3b percent of the errors."
     ),
     source=(
@@ -491,7 +511,9 @@ page.table(
             for network in networks
         }
     ),
-    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided; – not measured. In brackets: in how many of the other readings that concern it "
+    caption="The verdicts. ✓ reproduced; ✗ not reproduced; ? undecided"
+    + ("; – not measured" if counts[claims.NOT_MEASURED] else "")
+    + ". In brackets: in how many of the other readings that concern it "
     "the verdict is the same (see “How far to trust one” below).",
 )
 
@@ -499,11 +521,17 @@ page.table(
 # ## The paper's table 2, row by row
 
 # %% tags=["remove-input"]
+in_words = claims.table_2_in_words(claims.table_2())
 page.table(
-    claims.table_2_in_words(claims.table_2()).rename(columns=TITLES, level=0),
+    in_words.rename(columns=TITLES, level=0),
     caption="Test accuracy in percent: the paper's table 2, and ours with its interval, or single seeds where there are fewer than three. S.C.: signed constants; "
-    f"DWR: dynamic weight rescaling. {claims.FAILED}: a learned mask that ends at 20 % or less in the mean of its seeds, where chance is 10 %. Rows of one column may be compared only where "
-    "their scales, in the next table, agree.",
+    "DWR: dynamic weight rescaling. "
+    + (
+        f"{claims.FAILED}: a learned mask that ends at 20 % or less in the mean of its seeds, where chance is 10 %. "
+        if in_words.stack().stack().str.contains(claims.FAILED, regex=False).any()
+        else ""
+    )
+    + "Rows of one column may be compared only where their widths and images, in the next table, agree.",
 )
 behind = {
     network: {
@@ -545,20 +573,21 @@ page.table(
 # seeds, and nothing about other data sets or other rates of learning.
 #
 # **A threshold.** A comparison is *reproduced* if the whole interval lies above its threshold, *not reproduced* if
-# the whole interval lies below, and *undecided* if the interval spans it, if there are fewer than
-# {glue:text}`scorecard_least_seeds:d` seeds, or if the records do not reach the densities that the claim speaks of. A claim with several
+# the whole interval lies below, and *undecided* if the interval spans it, or if there are fewer than
+# {glue:text}`scorecard_least_seeds:d` seeds. Where there is no number at all, it is *not measured*: no record, none that reaches the densities that the claim speaks of, or none of
+# networks of one scale where two are set beside one another; among the undecided, it does not count as one of them. A claim with several
 # comparisons is *reproduced* if all of them are, *not reproduced* if any of them is *not reproduced*, and *undecided* otherwise: a strict reading. The
 # numbers shown for it are those of its weakest comparison.
 #
 # **No second look.** The thresholds were written down, and committed, before any of the book's records on the
 # paper's data was made: commit 384315d, in what was then the file `dltlib/claims.py`. One was changed once more, in commit c3fd42d, some minutes before the first of those records
 # was begun: low pruning had meant densities from 50 to 85 %, and has meant 40 to 85 % since, because the reduced preset of FC keeps 64 % a round, has one round above one half, and
-# a window needs two. By the first window zeros-2 on FC would be **{glue:text}`scorecard_first_window`**; it is **{glue:text}`scorecard_zeros_2`**{glue:text}`scorecard_window_matters` All other thresholds stand as in the first of
+# a window needs two. By the first window zeros-2 on FC would be **{glue:text}`scorecard_first_window`**; it is **{glue:text}`scorecard_zeros_2`**{glue:text}`scorecard_window_matters` All other thresholds but supermask-3b's stand as in the first of
 # the two commits, which both come before every record in `book/records`. Two rules came later, in commit 7fa09a7 on 2026-11-29, when records of learned masks were there: a claim that sets two records beside
-# one another asks for networks of one scale, and a mask that did not learn is no measure of rescaling between networks. They take verdicts back, where before there were some by two seeds or none; no verdict is decided by them. "As well as" and "close to"
+# one another asks for networks of one scale, and a mask that did not learn is no measure of rescaling between networks. They take numbers back that were there before; no verdict is decided by them. "As well as" and "close to"
 # need a margin; it is measured in errors, because half a percentage point is much on MNIST and nothing on
-# CIFAR-10. One threshold was badly made, the 5 points of supermask-3; it stays, and the claim was registered a second time, on 2026-11-24 as supermask-3b. That was before the records that it
-# is meant for, learned masks at the paper's scale, and after the shorter ones that judge it until they are there. Both verdicts are shown, and the first is counted.
+# CIFAR-10. One threshold was badly made, the 5 points of supermask-3; it stays, and the claim was registered a second time, on 2026-11-24 as supermask-3b. So
+# {glue:text}`scorecard_again_when`. Both verdicts are shown, and the first is counted.
 
 # %% tags=["remove-input"]
 by_first_window = claims.judge(
@@ -615,11 +644,21 @@ listed(
     or ["none"]
 )
 changed = [one for one in decided if corrected[one.claim, one.network] != one.verdict]
-compared = [part for one in counted for part in one.parts if part.verdict != claims.UNDECIDED]
+compared = [
+    part
+    for result in results
+    if result in first
+    for part in result.parts
+    if part.seeds >= claims.THRESHOLDS.least_seeds and part.low == part.low
+]
+above = sum(part.low > part.bar for part in compared)
+below = sum(part.high < part.bar for part in compared)
 page.glue(
     scorecard_most_parts=max(len(result.parts) for result in results),
     scorecard_compared=len(compared),
     scorecard_by_chance=0.5 * (1 - claims.THRESHOLDS.confidence) * len(compared),
+    scorecard_above=above,
+    scorecard_below=below,
 )
 
 # %% [markdown]
@@ -627,8 +666,9 @@ page.glue(
 # hold, which more comparisons make harder and not easier: for comparisons between arms that were named beforehand no correction is needed there. Criteria-3 names none: which side of a pair is the
 # better and which the worse is read from the same records, which favours the claim, and that is not corrected. (In criteria-4 the worst of the other criteria is found so too, which goes
 # against the claim.) *Not reproduced* asks that any fails, which more comparisons make likelier.
-# The decided verdicts rest on {glue:text}`scorecard_compared:d` decided comparisons; if every effect lay exactly at its threshold, chance alone would put about
-# {glue:text}`scorecard_by_chance:.1f` of so many on a given side of it. Where all intervals of a claim are widened so that they hold at once (Bonferroni), these verdicts change, and the others do not:
+# {glue:text}`scorecard_compared:d` comparisons have an interval; if every effect lay exactly at its threshold, chance alone would put about
+# {glue:text}`scorecard_by_chance:.1f` of them wholly on a given side of it. {glue:text}`scorecard_above:d` lie above and {glue:text}`scorecard_below:d` below. (They share seeds and arms, so that
+# chance hits would come in groups.) Where all intervals of a claim are widened so that they hold at once (Bonferroni), these verdicts change, and the others do not:
 
 # %% tags=["remove-input"]
 listed(
@@ -658,9 +698,11 @@ def scale_columns(plan):
         "width": f"{plan['width']:g}",
         "images": "all" if plan["train_images"] is None else f"{plan['train_images']:,}",
         "seeds / rounds / epochs": f"{plan['seeds']} / {plan['rounds']} / {plan['epochs']}",
-        "rate": f"{plan['learning_rate']:g}",
+        "rate": " / ".join(
+            f"{rate:g}" for rate in (plan["learning_rate"], plan.get("rescaled_rate")) if rate
+        ),
         "batch": plan["batch_size"],
-        "kept a round": " / ".join(f"{share:g}" for share in keeps),
+        "kept a round": " / ".join(f"{share:g}" for share in keeps) if plan["rounds"] else "",
         "validated every": plan["evaluate_every"],
     }
 

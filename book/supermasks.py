@@ -175,7 +175,7 @@ def ahead_of_next(values):
     """The best criterion's lead over the next best, paired by seed, in words."""
     first, second = rank[values][:2]
     lead = claims.interval(by_seed[values][first] - by_seed[values][second])
-    clear = "" if lead.low > 0 else ", a tie within the interval"
+    clear = "" if lead.low > 0 else " (a tie within the interval)"
     return f"{NICE[values]} by {claims.bracketed(*lead)} points over {second}{clear}"
 
 

@@ -203,7 +203,7 @@ def test_records_that_may_not_be_compared_leave_a_reason(
 
 def test_intervals_end_where_those_of_the_tables_do(javascript: Callable[..., Any]) -> None:
     cases = [(50.0, -3.0, 103.0), (-4.0, -9.0, 1.0), (50.0, 40.0, 60.0)]
-    for unit in (claims.PERCENT, claims.POINTS):
+    for unit in (claims.PERCENT, claims.POINTS, claims.ERRORS):
         for effect, low, high in cases:
             part = claims.Part("", unit, effect, low, high, 0.0, (), None, "", "")
             found = javascript(

@@ -62,6 +62,7 @@ from dltlib.claims.readings import (
     robustness,
 )
 from dltlib.claims.statistics import (
+    ERRORS,
     FEWEST,
     NOT_MEASURED,
     NOT_REPRODUCED,

@@ -21,7 +21,7 @@ from dltlib.claims.measures import (
     ticket,
     trained,
 )
-from dltlib.claims.statistics import PERCENT, SLOPE, Comparison
+from dltlib.claims.statistics import ERRORS, PERCENT, SLOPE, Comparison
 from dltlib.errors import UserError
 from dltlib.registry import Registry
 
@@ -389,7 +389,7 @@ def supermask_3b(network: str) -> Iterator[Comparison]:
                 criterion_mask(f"large_final_same_sign/{values}/plain"),
             ),
             bar="mends_far_more",
-            unit=PERCENT,
+            unit=ERRORS,
             paper=round(
                 100 * (figures[f"learned mask, {short}"] - criterion) / (100 - criterion), 1
             ),

@@ -17,6 +17,7 @@ NOT_MEASURED = "not measured"
 OUTCOMES = (*VERDICTS, NOT_MEASURED)
 """Verdicts as people are told them."""
 POINTS, PERCENT, SLOPE = "points", "%", "points per halving of density"
+ERRORS = "% of the errors"  # mended; less than none where more are made
 FEWEST = THRESHOLDS.least_seeds  # values with an interval
 MANY = 50  # seeds: what takes more is as good as at its threshold
 

@@ -92,7 +92,7 @@ def bracketed(mean: float, low: float, high: float, decimals: int = 2) -> str:
 
 
 def _figure(part: Part) -> str:
-    return "" if part.paper is None else bracketed(part.paper, math.nan, math.nan, decimals=1)
+    return "" if part.paper is None else f"{part.paper:g}".replace("-", "\N{MINUS SIGN}")
 
 
 def comparisons(results: Sequence[Result]) -> pd.DataFrame:

@@ -18,9 +18,12 @@ def beside_the_paper(record: "Record") -> str:
     if plan["train_images"] is not None:
         whole = catalogue.DATASETS[plan["dataset"]].train
         told.append(f"{plan['train_images']:,} of {whole:,} training images")
-    for name, whole in _counts_of_the_paper(record).items():
-        of = "" if plan[name] >= whole else f" of the paper's {whole:,}"
-        told.append(f"{plan[name]:,}{of} {name}")
+    whole = _counts_of_the_paper(record)
+    for name in ("seeds", "epochs", "rounds"):
+        short = plan[name] < whole.get(name, 0)
+        of = f" of the paper's {whole[name]:,}" if short else ""
+        if plan[name]:
+            told.append(f"{plan[name]:,}{of} {name}")
     told += _other_rate(record)
     return f"`{record.name}`: {record.subject()}, {', '.join(told)}."
 
@@ -34,12 +37,14 @@ def smaller(record: "Record") -> bool:
 
 
 def _counts_of_the_paper(record: "Record") -> dict[str, int]:
-    """The paper's seeds, epochs and rounds (if any) for a record's experiment."""
-    from dltlib import experiments
+    """The paper's seeds, epochs and rounds for a record's experiment, as far as it gives them."""
+    from dltlib import catalogue, experiments
 
     plan = record.plan
     paper = experiments.plan(plan["experiment"], plan["network"], "paper")
     counts = {"seeds": paper.seeds, "epochs": paper.epochs, "rounds": paper.rounds}
+    if _learned(record) and catalogue.NETWORKS[plan["network"]].channels:
+        del counts["epochs"]  # it says how long masks learn on FC alone
     return {name: count for name, count in counts.items() if count}
 
 
@@ -114,5 +119,10 @@ def _other_rate(record: "Record") -> list[str]:
 
     plan = record.plan
     ours, theirs = plan["learning_rate"], catalogue.NETWORKS[plan["network"]].learning_rate
-    learned = catalogue.EXPERIMENTS[plan["experiment"]].kind == "learned_masks"
-    return [] if learned or ours == theirs else [f"rate {ours:g} (the paper's {theirs:g})"]
+    return [] if _learned(record) or ours == theirs else [f"rate {ours:g} (the paper's {theirs:g})"]
+
+
+def _learned(record: "Record") -> bool:
+    from dltlib import catalogue
+
+    return catalogue.EXPERIMENTS[record.plan["experiment"]].kind == "learned_masks"
