@@ -174,7 +174,7 @@ page.table(
         index=beside["column"].to_list(),
     ),
     caption="Test accuracy in percent, FC: the paper's table 2, and these records (mean and 95 % interval "
-    "over seeds). The criterion is large_final_same_sign at the density that validation accuracy chooses.",
+    "over seeds). The criterion is large_final_same_sign at the density that validation accuracy chooses. S.C.: signed constants; DWR: dynamic weight rescaling.",
 )
 apart, gains = claims.last_gains(learned, epochs=10)
 short_of = {

@@ -76,6 +76,16 @@ def shorter(record):
 
 short_of = [{shorter(kept[name]) for name in result.records} - {None} for result in fc]
 lengths = sorted(set().union(*short_of), key=lambda pair: pair[1])
+of_conv = claims.count(convolutional)
+few = [
+    result
+    for result in fc
+    if min(kept[name].plan["seeds"] for name in result.records)
+    < min(
+        experiments.plan(one, "fc", "paper").seeds
+        for one in claims.CLAIMS[result.claim].experiments
+    )
+]
 page.answer(
     question="What remains of the paper when it is run again?",
     answer=f"On the fully connected network, of {len(fc)} claims {on_fc[claims.REPRODUCED]} are reproduced, "
@@ -87,9 +97,10 @@ page.answer(
         if lengths
         else ", by trainings as long as the paper's. "
     )
+    + (f"{len(few)} rest on fewer seeds than its five. " if few else "")
     + "On the convolutional networks, "
     f"run smaller than the paper's, {len([one for one in counted if one in convolutional])} of "
-    f"{len(convolutional)} verdicts are decided.",
+    f"{len(convolutional)} verdicts are decided: {of_conv[claims.REPRODUCED]} reproduced, {of_conv[claims.NOT_REPRODUCED]} not.",
     number=f"{counts[claims.REPRODUCED]} verdicts are “reproduced”, {counts[claims.NOT_REPRODUCED]} “not "
     f"reproduced”, {counts[claims.UNDECIDED]} “undecided”, {counts[claims.NOT_MEASURED]} “not measured”. Of the {len(counted)} decided ones {len(firm)} stay the same in every "
     f"other reading of the records"

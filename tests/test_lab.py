@@ -104,6 +104,12 @@ def test_opening_and_saving_changes_nothing_in_the_text(manager: Any) -> None:
 # --- in a browser -------------------------------------------------------------------------------
 
 
+def _addresses(runtime: Path) -> set[str]:
+    """What the page leads to that the server leaves for a browser; none while it is written."""
+    pages = runtime.glob("jpserver-*-open.html")
+    return {one for page in pages for one in re.findall(r'http://[^"\s]+', page.read_text())}
+
+
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
     """JupyterLab as `make lab` starts it, on a copy; the address that it would open."""
@@ -139,11 +145,11 @@ def lab(tmp_path: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + 120
-        while not (pages := list((tmp_path / "runtime").glob("jpserver-*-open.html"))):
+        while not (addresses := _addresses(tmp_path / "runtime")):
             assert server.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.2)
-        (address,) = set(re.findall(r'http://[^"\s]+', pages[0].read_text()))
+        (address,) = addresses
         while True:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={TOKEN}").close()

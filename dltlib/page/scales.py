@@ -18,10 +18,10 @@ def beside_the_paper(record: "Record") -> str:
     if plan["train_images"] is not None:
         whole = catalogue.DATASETS[plan["dataset"]].train
         told.append(f"{plan['train_images']:,} of {whole:,} training images")
-    whole = _counts_of_the_paper(record)
+    counts = _counts_of_the_paper(record)
     for name in ("seeds", "epochs", "rounds"):
-        short = plan[name] < whole.get(name, 0)
-        of = f" of the paper's {whole[name]:,}" if short else ""
+        short = plan[name] < counts.get(name, 0)
+        of = f" of the paper's {counts[name]:,}" if short else ""
         if plan[name]:
             told.append(f"{plan[name]:,}{of} {name}")
     told += _other_rate(record)
