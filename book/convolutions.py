@@ -72,10 +72,14 @@ ends_at = {
     for name, other in conv_learned.items()
     for arm in VARIANTS
 }
-trained = {
-    name: figures.dense_baseline(other.table[other.table["arm"] == "trained"])
-    for name, other in conv_criterion.items()
-}
+
+
+def trained_in(record):
+    """Accuracy of the trained networks that masks by criterion were read from."""
+    return figures.dense_baseline(record.table[record.table["arm"] == "trained"])
+
+
+trained = {name: trained_in(other) for name, other in conv_criterion.items()}
 judged = {
     name: {
         one: claims.judge(one, {key: known for key, known in shelf.items() if key[1] == name}, name)
@@ -86,10 +90,10 @@ judged = {
 
 # %% tags=["remove-input"]
 (top_network, top_arm) = max(ends_at, key=lambda key: ends_at[key].mean)
-of_paper = [
-    max(share for column, share in catalogue.TABLE_2[name].items() if "learned" in column)
+of_paper = {
+    name: max(share for column, share in catalogue.TABLE_2[name].items() if "learned" in column)
     for name in CONV
-]
+}
 decided = [
     one
     for results in judged.values()
@@ -102,15 +106,8 @@ further = [
     if (share := grid.max().max()) > ends_at[top_network, top_arm].mean
 ]
 best_share = ends_at[top_network, top_arm].mean
-learned_seeds = conv_learned[top_network].table["seed"].unique()
-if top_network in alike:
-    rows = conv_criterion[top_network].table
-    rows = rows[(rows["arm"] == "trained") & rows["seed"].isin(learned_seeds)]
-    same_seeds = figures.dense_baseline(rows)
-theirs = max(
-    share for column, share in catalogue.TABLE_2[top_network].items() if "learned" in column
-)
-short = theirs - best_share
+learned_seeds = conv_learned[top_network].plan["seeds"]
+short = of_paper[top_network] - best_share
 page.answer(
     question="Do masks make untrained convolutional networks classify, too?",
     answer=(
@@ -123,11 +120,11 @@ page.answer(
     + "the kind of masks with the highest mean is right "
     f"{claims.bracketed(*ends_at[top_network, top_arm], 1)} % of the time on the test images of CIFAR-10, where chance is 10 %"
     + (
-        f" and the same network trained, with the same {len(learned_seeds)} seeds, {100 * same_seeds.mean:.1f} %. "
+        f" and the same network trained, with the same {learned_seeds} seeds, {100 * trained_in(conv_criterion[top_network].first_seeds(learned_seeds)).mean:.1f} %. "
         if top_network in alike
         else ". "
     )
-    + f"The paper's best masks reach {theirs:g} % on {TITLES[top_network]} at full size, {min(of_paper):g} to {max(of_paper):g} % over the three networks.",
+    + f"The paper's best masks reach {of_paper[top_network]:g} % on {TITLES[top_network]} at full size, {min(of_paper.values()):g} to {max(of_paper.values()):g} % over the three networks.",
     number=f"That is {TITLES[top_network]} ({page.scale(conv_learned[top_network])}). "
     + "".join(
         f"In the search for a rate on {TITLES[name]} ({page.scale(tried[name])}) a mask got further: "
@@ -280,17 +277,13 @@ page.table(
 # ## What the masks reach
 
 # %% tags=["remove-input"]
-on_the_way = {
-    TITLES[name]: other.plan.get("interim_masks", catalogue.SAMPLED_MASKS)
-    for name, other in conv_learned.items()
-}
 enough = [other.plan["seeds"] >= claims.THRESHOLDS.least_seeds for other in conv_learned.values()]
-fewer = page.listed(
-    f"{number} on {title}"
-    for title, number in on_the_way.items()
-    if number < catalogue.SAMPLED_MASKS
-)
-fewer = "" if fewer == "none" else f" ({fewer}, until the end)"
+fewer = [
+    f"{number} on {TITLES[name]}"
+    for name, other in conv_learned.items()
+    if (number := other.plan.get("interim_masks", catalogue.SAMPLED_MASKS))
+    < catalogue.SAMPLED_MASKS
+]
 page.show(
     figures.epoch_curves(
         {other.scale(): other.table for other in conv_learned.values()},
@@ -301,7 +294,7 @@ page.show(
     + "; ".join(other.scale() for other in conv_learned.values())
     + ". Four lines each: masks over initial values and over signed constants, plain and rescaled.",
     caption="Learned masks on convolutional networks, CIFAR-10: mean over "
-    + f"{catalogue.SAMPLED_MASKS} sampled masks{fewer}, mean over seeds; "
+    f"{catalogue.SAMPLED_MASKS} sampled masks{f' ({page.listed(fewer)}, until the end)' if fewer else ''}, mean over seeds; "
     + (
         "with the 95 % interval."
         if all(enough)

@@ -211,7 +211,7 @@ above = of_trained["ours"] - of_trained["paper"]
 whole = experiments.plan("supermasks", preset="paper").epochs
 page.glue(
     sm_again_when="before the records that judge it here"
-    if min(one.manifest["finished"] for one in (record, learned)) > "2026-11-24T19:06"
+    if claims.foretold((record, learned))
     else "before there were records of learned masks at the paper's scale, but after the shorter ones that judge it here: for these it is no prediction",
     sm_last_gains=f"In their last {apart} epochs their mean accuracies changed by {page.signed(gains.min())} to {page.signed(gains.max())} points"
     + (

@@ -77,15 +77,7 @@ def shorter(record):
 short_of = [{shorter(kept[name]) for name in result.records} - {None} for result in fc]
 lengths = sorted(set().union(*short_of), key=lambda pair: pair[1])
 of_conv = claims.count(convolutional)
-few = [
-    result
-    for result in fc
-    if min(kept[name].plan["seeds"] for name in result.records)
-    < min(
-        experiments.plan(one, "fc", "paper").seeds
-        for one in claims.CLAIMS[result.claim].experiments
-    )
-]
+few = [one for one in fc if any(page.fewer_seeds(kept[name]) for name in one.records)]
 page.answer(
     question="What remains of the paper when it is run again?",
     answer=f"On the fully connected network, of {len(fc)} claims {on_fc[claims.REPRODUCED]} are reproduced, "
@@ -214,12 +206,11 @@ for name in where(claims.NOT_REPRODUCED):
     unfold(name)
 
 # %% tags=["remove-input"]
-AGAIN_ON = "2026-11-24T19:06"  # supermask-3b was committed, universal time
 by_foretold = {True: [], False: []}
 for result in measured:
     if claims.CLAIMS[result.claim].again is not None:
-        oldest = min(kept[name].manifest["finished"] for name in result.records)
-        by_foretold[oldest > AGAIN_ON].append(TITLES[result.network])
+        foretold = claims.foretold(kept[name] for name in result.records)
+        by_foretold[foretold].append(TITLES[result.network])
 page.glue(
     scorecard_again_when=f"on {page.listed(by_foretold[True])} it came before the records that judge it, on {page.listed(by_foretold[False])} after them, where it is no prediction"
     if all(by_foretold.values())
@@ -539,7 +530,7 @@ page.table(
     "DWR: dynamic weight rescaling. "
     + (
         f"{claims.FAILED}: a learned mask that ends at 20 % or less in the mean of its seeds, where chance is 10 %. "
-        if in_words.stack().stack().str.contains(claims.FAILED, regex=False).any()
+        if claims.FAILED in in_words.to_string()
         else ""
     )
     + "Rows of one column may be compared only where their widths and images, in the next table, agree.",
@@ -657,19 +648,16 @@ listed(
 changed = [one for one in decided if corrected[one.claim, one.network] != one.verdict]
 compared = [
     part
-    for result in results
-    if result in first
+    for result in first
     for part in result.parts
-    if part.seeds >= claims.THRESHOLDS.least_seeds and part.low == part.low
+    if not math.isnan(part.low)  # fewer than three seeds have none
 ]
-above = sum(part.low > part.bar for part in compared)
-below = sum(part.high < part.bar for part in compared)
 page.glue(
     scorecard_most_parts=max(len(result.parts) for result in results),
     scorecard_compared=len(compared),
     scorecard_by_chance=0.5 * (1 - claims.THRESHOLDS.confidence) * len(compared),
-    scorecard_above=above,
-    scorecard_below=below,
+    scorecard_above=sum(part.low > part.bar for part in compared),
+    scorecard_below=sum(part.high < part.bar for part in compared),
 )
 
 # %% [markdown]

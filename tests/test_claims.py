@@ -167,6 +167,15 @@ def _all_networks(gains: Mapping[str, float]) -> dict:
 # --- every claim, every verdict -----------------------------------------------------------------
 
 
+def test_a_prediction_comes_before_every_record_that_judges_it() -> None:
+    earlier, later = (
+        dataclasses.replace(record, manifest=record.manifest | {"finished": f"2026-11-{day}T19:06"})
+        for record, day in zip((next(iter(ALL_TRUE.values())),) * 2, (23, 25), strict=True)
+    )
+    assert claims.foretold([later, later])
+    assert not claims.foretold([later, earlier])
+
+
 def test_every_claim_of_the_specification_is_there() -> None:
     numbers = {"criteria": 4, "signs": 3, "zeros": 4, "supermask": 5}
     expected = [f"{name}-{n}" for name, last in numbers.items() for n in range(1, last + 1)]

@@ -51,6 +51,7 @@ from dltlib.claims.paper import (
     WORKING,
     Claim,
     claim,
+    foretold,
 )
 from dltlib.claims.readings import (
     Reading,

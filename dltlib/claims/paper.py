@@ -3,7 +3,7 @@
 To add one, decorate a function that yields its comparisons, here or in a module of your own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dltlib import catalogue
@@ -23,6 +23,7 @@ from dltlib.claims.measures import (
 )
 from dltlib.claims.statistics import ERRORS, PERCENT, SLOPE, Comparison
 from dltlib.errors import UserError
+from dltlib.records import Record
 from dltlib.registry import Registry
 
 Comparisons = Callable[[str], Iterator[Comparison]]  # of a claim, on a network
@@ -357,6 +358,18 @@ def supermask_3(network: str) -> Iterator[Comparison]:
             "far_better",
             paper=_difference(network, f"learned mask, {short}", f"criterion mask, {short}"),
         )
+
+
+REGISTERED_AGAIN = "2026-11-24T19:06:40+00:00"  # when supermask-3b was committed
+
+
+def foretold(judges: Iterable[Record]) -> bool:
+    """Whether supermask-3b was registered before all records that judge it were finished.
+
+    >>> claims.foretold([records.read("learned_supermasks-fc-cpu")])
+    False
+    """
+    return all(record.manifest["finished"] > REGISTERED_AGAIN for record in judges)
 
 
 @claim(
