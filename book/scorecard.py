@@ -158,6 +158,7 @@ def of_readings(result):
 def unfold(name):
     """One claim: its sentence, and behind it all that is known."""
     one, own = claims.CLAIMS[name], of_claim(name)
+    between = by_place.get((name, claims.ALL_NETWORKS))
     settled = [result for result in own if result.verdict != claims.UNDECIDED]
     links = ", ".join(
         f"[{TITLES[result.network]}](explorer.html#claim={name}&network={result.network})"
@@ -167,6 +168,11 @@ def unfold(name):
         f"How it was read: {one.reading}",
         "By other readings of the records: " + "; ".join(map(of_readings, settled)) + "."
         if settled
+        else "",
+        "Between networks it compares "
+        + "; ".join(page.titled(kept[record]) for record in between.records)
+        + ". What differs beside the network is not told apart."
+        if between
         else "",
         f"Drag its window and its threshold in the explorer: {links}. Told in its chapter: "
         f"[{chapter(name)}]({chapter(name)}.html). Records: "
@@ -178,7 +184,7 @@ def unfold(name):
     plain = said.split()[0].rstrip(",:").isalpha()
     sentence = said[0].upper() + said[1:] if plain else said
     words = verdicts_in_words(own)
-    if last_clause and (between := by_place.get((name, claims.ALL_NETWORKS))):
+    if last_clause and between:
         sentence += f" (“{last_clause}”: {between.outcome})"
     title = f"{SIGNS[own[0].verdict]} {sentence}. → {words[0].upper()}{words[1:]} ({name})"
     page.fold(title, *filter(None, paragraphs), frame=comparisons_of(own), name=name)

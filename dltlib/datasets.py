@@ -131,7 +131,8 @@ def _amiss(name: str, images: Tensor, labels: Tensor, count: int) -> str:
 def download(name: str, directory: Path | None = None) -> Path:
     """Fetch a data set through torchvision; returns the directory it lies in."""
     directory = directory or paths.data()
-    if catalogue.DATASETS.find(name).origin != "torchvision":
+    catalogue.DATASETS.find(name)
+    if name not in _TORCHVISION:
         return directory  # embedded, or somebody else's to fetch
     if (directory / f"{name}.npz").exists():
         load(name, directory)  # it has precedence: if it is damaged, a download would not help
@@ -175,14 +176,14 @@ def _split(name: str, train: Split, test: Split) -> Dataset:
     )
 
 
+# Classes of torchvision.datasets, which fetch and read.
+_TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+
+
 def _torchvision_class(name: str) -> Any:
     import torchvision
 
-    return {
-        "mnist": torchvision.datasets.MNIST,
-        "fashion_mnist": torchvision.datasets.FashionMNIST,
-        "cifar10": torchvision.datasets.CIFAR10,
-    }[name]
+    return getattr(torchvision.datasets, _TORCHVISION[name])
 
 
 def _from_torchvision(name: str, directory: Path) -> Dataset:
@@ -203,10 +204,8 @@ def _from_torchvision(name: str, directory: Path) -> Dataset:
             raise _damaged(name, directory, repr(error)) from error
         images = torch.as_tensor(source.data)
         labels = torch.as_tensor(source.targets, dtype=torch.int64)
-        if name == "cifar10":
-            images = images.permute(0, 3, 1, 2)
-        else:
-            images = images[:, None]
+        # Channels come last, or there is one.
+        images = images.permute(0, 3, 1, 2) if images.ndim == 4 else images[:, None]
         splits.append(_checked(name, directory, images.contiguous(), labels, count))
     return _split(name, *splits)
 

@@ -113,7 +113,9 @@ class Record:
         return (
             f"{plan['experiment']} on {self.scale()}, preset "
             f"{plan['preset']}: {plan['seeds']} seeds, {plan['epochs']} epochs a training; "
-            f"{manifest['device']}{self._processor()}, torch {manifest['versions']['torch']}, "
+            f"{manifest['device']}{self._processor()}"
+            f"{', continued by what gives other numbers' * ('continued_from' in manifest)}, "
+            f"torch {manifest['versions']['torch']}, "
             f"{manifest['finished'][:10]}, commit {_abbreviate(manifest['commit'])}. "
             f"Remake: `{manifest['command']}`."
         )
@@ -132,6 +134,13 @@ class Record:
         count = len(self.replicas)
         told = [f"{number} of {count} networks: {words}" for words, number in elsewhere.items()]
         return f" ({'; '.join([processor.in_words(facts), *told])})"
+
+    def made_on(self, replica: Replica) -> dict[str, Any]:
+        """Where a replica was trained, be it for an earlier record: ``processor``
+        (`processor.kind`; older records do not say) and ``device``."""
+        parts = self.manifest.get("reused", ())
+        facts = next((part for part in parts if list(replica) in part["replicas"]), self.manifest)
+        return {name: facts[name] for name in ("processor", "device") if name in facts}
 
     @property
     def replicas(self) -> list[Replica]:
@@ -211,7 +220,8 @@ def ranked(
     >>> records.ranked("criteria", "fc")[-1]
     'criteria-fc-tiny'
     """
-    pattern = rf"{experiment}-{network}-{preset or '[a-z]+'}(-[0-9a-f]{{12}})?"
+    begin = re.escape(f"{experiment}-{network}-")
+    pattern = rf"{begin}{preset or '[a-z]+'}(-[0-9a-f]{{12}})?"
     names = [name for name in available(directory) if re.fullmatch(pattern, name)]
     manifests = {name: _manifest(name, directory or paths.records()) for name in names}
     if digits is not None:

@@ -225,6 +225,8 @@ def _reusable(
             continue  # an older record, or none: nothing to take
         if not same or "continued_from" in manifest:
             continue
+        if plans.defaults() | manifest["plan"] == plan.as_dict():  # its own, made anew (--force)
+            continue
         try:
             record = records.read(file.stem, file.parent)
             replicas = [
@@ -277,7 +279,8 @@ def finish(work: Work, device: str) -> Path:
     """
     plan, parts = work.plan, work.checkpoints
     if not parts:
-        device = work.reused[0].record.manifest["device"]
+        first = work.reused[0]
+        device = first.record.made_on(first.replicas[0])["device"]
     rows = [row for earlier in work.reused for row in earlier.record.rows_of(earlier.replicas)]
     rows += [row for part in parts for row in part.rows]
     # Shards that share a seed both know its dense network: one row of it is enough.
@@ -313,21 +316,30 @@ def _origins(work: Work) -> dict[str, Any]:
     facts = work.fingerprint.as_dict()
     processor = facts.pop("processor")
     if not work.checkpoints:
-        processor = work.reused[0].record.manifest["processor"]
+        first = work.reused[0]
+        processor = first.record.made_on(first.replicas[0])["processor"]
     facts = {"processor": processor, "fingerprint": facts}
     earlier = [origin for part in work.checkpoints for origin in part.origins[:-1]]
     if earlier:
         facts["continued_from"] = earlier
     if work.reused:
         facts["reused"] = [
-            {
-                "record": part.record.name,
-                **{name: part.record.manifest[name] for name in ("processor", "device")},
-                "replicas": [list(replica) for replica in part.replicas],
-            }
+            {"record": part.record.name, **made, "replicas": replicas}
             for part in work.reused
+            for made, replicas in _by_machine(part)
         ]
     return facts
+
+
+def _by_machine(part: Reused) -> list[tuple[dict[str, Any], list[list[Any]]]]:
+    """A record's replicas by where they were trained, as `records.Record.made_on` has it."""
+    found: list[tuple[dict[str, Any], list[list[Any]]]] = []
+    for replica in part.replicas:
+        made = part.record.made_on(replica)
+        if not found or found[-1][0] != made:
+            found.append((made, []))
+        found[-1][1].append(list(replica))
+    return found
 
 
 # --- what there is ------------------------------------------------------------------------------

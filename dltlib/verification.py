@@ -1,8 +1,9 @@
 """``dltlib verify``: replicas of a record trained again from its manifest, and compared with it.
 
-On a processor like the one that made the record every row has to come out the same to the last
-bit. On another, or where the record does not say, sums in another order lead training elsewhere;
-there the test accuracies may differ, in the middle over a replica's rounds, by `TOLERANCE`.
+On a processor like the one that made them all rows have to come out the same to the last bit. On
+another, where the record does not say, or where it was continued by what gives other numbers, sums
+in another order lead training elsewhere; there the test accuracies may differ, in the middle over
+a replica's rounds, by `TOLERANCE`.
 """
 
 from collections.abc import Sequence
@@ -29,25 +30,25 @@ class Verdict:
 
     replicas: list[Replica]
     rows: int
-    alike: bool  # the same kind of CPU; on a GPU bits depend on how many replicas share operations
+    unlike: str  # why other bits than the record's may come out, in words; empty if they may not
     identical: bool
     difference: float
 
     @property
     def holds(self) -> bool:
         """Whether the record is borne out."""
-        return self.identical or (not self.alike and self.difference <= TOLERANCE)
+        return self.identical or (bool(self.unlike) and self.difference <= TOLERANCE)
 
     def describe(self) -> str:
         """In a sentence."""
         which = ", ".join(f"{replica.arm} with seed {replica.seed}" for replica in self.replicas)
-        where = "a processor like the record's" if self.alike else "another kind of processor"
+        where = self.unlike or "on a processor like the record's"
         if self.identical:
             found = "every number is the record's, to the last bit"
         else:
-            allowed = "none is allowed" if self.alike else f"up to {TOLERANCE:.0%} is allowed"
+            allowed = f"up to {TOLERANCE:.0%} is allowed" if self.unlike else "none is allowed"
             found = f"test accuracies lie {self.difference:.2%} apart ({allowed})"
-        return f"{which}: {self.rows} rows trained again on {where}; {found}"
+        return f"{which}: {self.rows} rows trained again {where}; {found}"
 
 
 def sample(record: Record, count: int) -> list[Replica]:
@@ -107,10 +108,21 @@ def verify(
     return Verdict(
         replicas=list(replicas),
         rows=len(held),
-        alike=device.type == "cpu" and record.manifest.get("processor") == processor.kind(device),
+        unlike=_unlike(record, replicas, device),
         identical=_identical(again, held),
         difference=float(apart.groupby([both["arm"], both["seed"]]).median().max()),
     )
+
+
+def _unlike(record: Record, replicas: Sequence[Replica], device: torch.device) -> str:
+    """`Verdict.unlike` of these replicas, trained again on the device."""
+    if device.type != "cpu":
+        return "on a GPU, where bits depend on how many networks share operations"
+    if "continued_from" in record.manifest:
+        return "of a record that was continued by what gives other numbers"
+    here = processor.kind(device)
+    same = all(record.made_on(replica).get("processor") == here for replica in replicas)
+    return "" if same else "on another kind of processor"
 
 
 def _identical(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -79,6 +79,14 @@ def test_an_entry_without_a_reader_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         datasets.load("mine")
 
 
+def test_a_data_set_of_ones_own_is_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = dataclasses.replace(catalogue.DATASETS["digits"], name="mine", origin="torchvision")
+    monkeypatch.setitem(catalogue.DATASETS, "mine", facts)
+    assert datasets.download("mine", tmp_path) == tmp_path
+
+
 # --- digits -----------------------------------------------------------------------------------
 
 

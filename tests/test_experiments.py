@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -859,6 +860,49 @@ def test_a_mask_is_read_off_where_training_stopped() -> None:
                     dataclasses.replace(settings, epochs=1, evaluate_every=1),
                 ).history[:, 0]  # fmt: skip
                 assert looks[at - 1] >= 0.15 > max(looks[: at - 1].tolist(), default=0)
+
+
+def test_where_training_stops_is_looked_for_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that goes on keeps what it found: on a GPU another look may find another."""
+    arms = ("large_final/initial/plain/accuracy=0.15", "large_final/initial/plain/epoch=2")
+    some = small("supermasks", arms=arms, seeds=1, rounds=1, epochs=3, train_images=400)
+    straight = run_in(tmp_path / "straight", monkeypatch, some)
+    monkeypatch.setattr(checkpoints, "REST", 0.0)
+    rest = Checkpoint.rest
+
+    def stop(checkpoint: Checkpoint, *state: Any) -> None:
+        rest(checkpoint, *state)
+        if checkpoint.path:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "rest", stop)
+        with pytest.raises(Stop):
+            run_in(tmp_path / "stopped", monkeypatch, some)
+    reports: list[int] = []
+    resumed = run_in(
+        tmp_path / "stopped",
+        monkeypatch,
+        some,
+        progress=lambda done, *_, **__: reports.append(done),
+    )
+    assert resumed.read_bytes() == straight.read_bytes()
+    assert sum(reports) == experiments.size(some).iterations  # no look counted twice
+
+
+def test_no_stop_is_looked_for_in_a_training_of_one_epoch() -> None:
+    arms = ("large_final/initial/plain/accuracy=0.15", "large_final/initial/plain")
+    stopped, whole = (
+        small("supermasks", arms=(arm,), seeds=1, rounds=1, epochs=1, train_images=400)
+        for arm in arms
+    )
+    assert experiments.size(stopped).iterations == experiments.size(whole).iterations
+    columns = ["round", "density", "test_accuracy"]
+    tables = [runs.table(some) for some in (stopped, whole)]
+    one, other = (table[table["arm"] != "trained"][columns] for table in tables)
+    assert one.equals(other)
 
 
 @pytest.mark.parametrize("stop", ["epoch=0", "epoch=half", "accuracy=1", "accuracy=", "5"])

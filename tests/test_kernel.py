@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dltlib.kernel import KernelStep, intrinsics
+from dltlib.errors import UserError
+from dltlib.kernel import KernelStep, intrinsics, lists
 from dltlib.kernel import step as step_module
 
 RATE = 1.2e-3
@@ -243,6 +244,47 @@ def test_the_same_bits_however_the_iterations_are_cut(generator, monkeypatch):
     assert same_bits(train([1, 20, 33]), whole)
     monkeypatch.setattr(step_module, "STAGE_BYTES", 3 * 2 * 64 * 64)  # three iterations at a time
     assert same_bits(train([]), whole)
+
+
+def test_a_state_goes_on_however_the_weights_are_laid_out(generator, monkeypatch):
+    images, labels = draw_images(200, 300, generator)
+    networks = draw_networks(
+        [300, 30, 10], [0.9, 0.1, 0.5], [False, True, True], torch.float32, generator
+    )
+    batches = torch.randint(0, 200, (1, 20, 60), generator=generator)
+    stream = torch.zeros(3, dtype=torch.int64)
+
+    def begun() -> KernelStep:
+        return KernelStep(*networks, learning_rate=RATE, batch_size=60)
+
+    whole, half, resumed = begun(), begun(), begun()
+    whole.advance(images, labels, batches, stream)
+    half.advance(images, labels, batches[:, :10], stream)
+    half.keep_best(torch.tensor([True, False, True]))
+    state = half.state()
+    monkeypatch.setattr(lists, "CACHED_ROWS", 7)  # blocks of few rows: another order of the lists
+    resumed.load(state, images)
+    assert any(
+        not np.array_equal(*both) for both in zip(half._numbers, resumed._numbers, strict=True)
+    )
+    resumed.advance(images, labels, batches[:, 10:], stream)
+    for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
+        for part, again in zip(one, other, strict=True):
+            torch.testing.assert_close(part, again, rtol=1e-3, atol=1e-5)
+    for step in (half, resumed):
+        step.restore_best()
+    for one, other in zip(half.parameters(), resumed.parameters(), strict=True):
+        assert same_bits(one, other)
+
+
+def test_a_state_of_another_version_is_refused(generator):
+    images, _ = draw_images(100, 50, generator)
+    networks = draw_networks([50, 10], [0.5], [False], torch.float32, generator)
+    step = KernelStep(*networks, learning_rate=RATE, batch_size=60)
+    state = step.state()
+    for older in ({"version": torch.tensor(1)}, {}):
+        with pytest.raises(UserError, match="in the middle of a round by another version"):
+            step.load({name: state[name] for name in state if name != "version"} | older, images)
 
 
 def test_frozen_weights_keep_every_bit(generator):

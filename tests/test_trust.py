@@ -241,6 +241,30 @@ def test_nothing_is_taken_from_what_other_code_made(monkeypatch: pytest.MonkeyPa
     }
 
 
+def test_a_record_that_is_remade_gives_nothing_to_itself() -> None:
+    some = small(arms=ARMS[:2])
+    runs.run(some, at_once=2)
+    stop_after(some.rounds, some, at_once=2, force=True)
+    assert len(storage.status()) > 0
+    manifest = manifest_of(runs.run(some, at_once=2))
+    assert "reused" not in manifest
+
+
+def test_what_was_taken_twice_still_says_who_trained_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = runs.run(small(seeds=1))
+    monkeypatch.setattr(processor, "describe", lambda device: "another machine")
+    runs.run(small(seeds=2))
+    for file in first.parent.iterdir():  # all that is left is what the second took from it
+        file.unlink()
+    manifest = manifest_of(runs.run(small(seeds=3)))
+    elsewhere = {
+        seed: part["device"] == "another machine"
+        for part in manifest["reused"]
+        for _, seed in part["replicas"]
+    }
+    assert elsewhere == {0: False, 1: True}
+
+
 def test_nothing_is_taken_from_a_damaged_record() -> None:
     target = runs.run(small("criteria"))
     target.write_bytes(target.read_bytes()[:-50])

@@ -37,7 +37,7 @@ def verified(record: Record, rounds: int | None = None) -> verification.Verdict:
 
 def test_a_sound_record_is_identical(sound: Record) -> None:
     verdict = verification.verify(sound, verification.sample(sound, 2))
-    assert verdict.alike
+    assert not verdict.unlike
     assert verdict.identical
     assert verdict.holds
     assert verdict.rows == len(sound.table)
@@ -59,7 +59,7 @@ def test_a_number_of_rounds_that_is_none_is_refused(sound: Record) -> None:
 
 def test_on_a_like_processor_one_last_bit_is_too_much(sound: Record) -> None:
     verdict = verified(changed(sound, 2**-50, round_=2))
-    assert verdict.alike
+    assert not verdict.unlike
     assert not verdict.identical
     assert not verdict.holds
     assert verified(changed(sound, 2**-50, round_=2), rounds=1).holds  # the round is not reached
@@ -67,12 +67,30 @@ def test_on_a_like_processor_one_last_bit_is_too_much(sound: Record) -> None:
 
 def test_elsewhere_a_stated_tolerance_is_allowed(sound: Record) -> None:
     near = verified(changed(sound, 0.9 * verification.TOLERANCE, processor=ELSEWHERE))
-    assert not near.alike
+    assert near.unlike == "on another kind of processor"
     assert not near.identical
     assert near.holds
     far = verified(changed(sound, 1.1 * verification.TOLERANCE, processor=ELSEWHERE))
     assert not far.holds
     assert "another kind of processor" in far.describe()
+
+
+def test_where_a_record_was_continued_by_other_numbers_a_tolerance_is_allowed(
+    sound: Record,
+) -> None:
+    origin = {"commit": "unknown", "arms": {}}
+    near = verified(changed(sound, 0.9 * verification.TOLERANCE, continued_from=[origin]))
+    assert near.holds
+    assert "continued by what gives other numbers" in near.describe()
+
+
+def test_a_replica_taken_over_is_held_to_the_processor_that_trained_it(sound: Record) -> None:
+    first, second = sound.replicas
+    part = {"record": "earlier", "device": "a phone", "processor": ELSEWHERE}
+    mixed = changed(sound, 2**-50, reused=[part | {"replicas": [list(second)]}])
+    assert mixed.made_on(second) == {"processor": ELSEWHERE, "device": "a phone"}
+    assert not verification.verify(mixed, [first]).holds
+    assert verification.verify(mixed, [second]).holds
 
 
 def test_a_sample_is_spread_over_arms_and_seeds(sound: Record) -> None:
@@ -109,5 +127,5 @@ def test_other_data_are_refused(sound: Record, monkeypatch: pytest.MonkeyPatch) 
 
 def test_bits_of_a_gpu_are_not_asked_for() -> None:
     """There they depend on how many replicas share an operation."""
-    close = verification.Verdict([], 1, alike=False, identical=False, difference=0.01)
+    close = verification.Verdict([], 1, unlike="on a GPU", identical=False, difference=0.01)
     assert close.holds

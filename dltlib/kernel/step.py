@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from dltlib import parallel
+from dltlib.errors import UserError
 from dltlib.kernel import convolution, dense, staging
 from dltlib.kernel.intrinsics import STRIPS, TILE_BYTES, compiled
 from dltlib.kernel.layout import Net, Space, geometry, workspace
@@ -18,6 +19,7 @@ from dltlib.kernel.lists import flatten, join
 
 STAGE_BYTES = 8 << 20  # transposed batches kept at a time: they should stay in the shared cache
 SAMPLE = 10_000  # images that decide the order of the pixels
+STATE = 2  # version of what `KernelStep.state` returns; the first was in the order of the lists
 
 
 @compiled
@@ -236,25 +238,38 @@ class KernelStep:
         return weights, biases
 
     def state(self) -> dict[str, Tensor]:
-        """All that decides what comes next: of each replica values, moments and best values."""
+        """All that decides what comes next: of each replica values, moments and best values.
+
+        In the order of `networks.join`, without the pruned ones, whichever way they are laid out.
+        """
         self._build(None)
-        state = {name: torch.from_numpy(part.copy()) for name, part in self._parts()}
-        return state | {"steps": torch.tensor(self._steps)}
+        state = {name: torch.from_numpy(part[order]) for name, part, order in self._parts()}
+        return state | {"steps": torch.tensor(self._steps), "version": torch.tensor(STATE)}
 
     def load(self, state: Mapping[str, Tensor], images: UInt8[Tensor, "images *pixels"]) -> None:
-        """Go on from a `state` of a step that was begun with the same arguments and images."""
+        """Go on from a `state` of a step that was begun with the same arguments and images.
+
+        Raises `UserError` for a state of another version.
+        """
+        if "version" not in state or int(state["version"]) != STATE:
+            raise UserError(
+                "the checkpoint was left in the middle of a round by another version of the "
+                "kernel: finish the run with that version, or begin anew with --force"
+            )
         self._open(images)
         self._steps = int(state["steps"])
-        for name, part in self._parts():
-            part[:] = state[name].numpy()
+        for name, part, order in self._parts():
+            part[order] = state[name].numpy()
 
-    def _parts(self) -> Iterator[tuple[str, np.ndarray]]:
-        """What training changes, by name: the arrays themselves."""
+    def _parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """What training changes, by name: the arrays themselves, and their order in `state`."""
         for replica, (net, best) in enumerate(zip(self._nets, self._best, strict=True)):
-            yield f"values/{replica:05d}", net.forward.values
-            yield f"momentum/{replica:05d}", net.momentum
-            yield f"variance/{replica:05d}", net.variance
-            yield f"best values/{replica:05d}", best
+            every = np.argsort(self._numbers[replica])
+            trained = np.argsort(self._numbers[replica][: len(net.momentum)])
+            yield f"values/{replica:05d}", net.forward.values, every
+            yield f"momentum/{replica:05d}", net.momentum, trained
+            yield f"variance/{replica:05d}", net.variance, trained
+            yield f"best values/{replica:05d}", best, every
 
     def _dense(self, replica: int) -> np.ndarray:
         return join(*([x[replica].numpy() for x in y] for y in (self._weights, self._biases)))

@@ -84,7 +84,7 @@ def iterations(plan: Plan, training: int, images: int) -> int:
     """A dense training a seed, and masks that are tested at what that costs."""
     tests = sum(_cost_of_a_test(plan, images, round_) for round_ in range(plan.rounds + 1))
     looking = 0
-    if any(stop_of(parse(arm).stop)[1] for arm in plan.arms):
+    if plan.epochs > 1 and any(stop_of(parse(arm).stop)[1] for arm in plan.arms):
         looking = training // plan.epochs * _cost_of_a_look(plan)
     return plan.seeds * (training + looking + len(plan.arms) * tests)
 
@@ -135,16 +135,7 @@ def run(shard: Shard) -> Iterator[None]:
     for round_ in range(checkpoint.round + 1, plan.rounds + 1):
         found: list[rows.Row] = []
         if round_ == 0:
-            ends = _stopping_iterations(shard, seeds, dense, full, stops, last)
-            session = training.Session(
-                progress=shard.in_round(0),
-                snapshots={at for of_seeds in ends.values() for at in of_seeds} - {last},
-                rest=checkpoint.rest,
-                resume=checkpoint.training(),
-            )
-            outcome = training.train(
-                network, shard.dataset, dense, full, seeds, plan.settings(), session
-            )
+            outcome, ends = _train(shard, seeds, dense, full, stops, last)
             final = {stop: _weights_at(outcome, ends[stop]) for stop in stops}
             found += rows.trained([Replica("trained", seed) for seed in seeds], 0, full, outcome)
         for (source, stop), replicas in sorted(made_from.items()):
@@ -158,6 +149,36 @@ def run(shard: Shard) -> Iterator[None]:
         layers = {f"final/{stop}": weights for stop, weights in final.items()}
         checkpoint.save(round_, found, layers, {}, round_ == plan.rounds)
         yield
+
+
+def _train(
+    shard: Shard,
+    seeds: Sequence[int],
+    dense: Weights,
+    full: Masks,
+    stops: Collection[str],
+    last: int,
+) -> tuple[training.Outcome, dict[str, list[int]]]:
+    """Train dense, with the weights at every stop, and say where those are.
+
+    They are looked for once, however often training is resumed: on a GPU a second look may find
+    them elsewhere.
+    """
+    under_way = shard.checkpoint.training()
+    ends = (
+        {stop: under_way[f"ends/{stop}"].tolist() for stop in stops}
+        if under_way
+        else _stopping_iterations(shard, seeds, dense, full, stops, last)
+    )
+    kept = {f"ends/{stop}": torch.tensor(at) for stop, at in ends.items()}
+    session = training.Session(
+        progress=shard.in_round(0),
+        snapshots={at for of_seeds in ends.values() for at in of_seeds} - {last},
+        rest=lambda state: shard.checkpoint.rest(lambda: {**state(), **kept}),
+        resume=under_way,
+    )
+    settings = shard.plan.settings()
+    return training.train(shard.network, shard.dataset, dense, full, seeds, settings, session), ends
 
 
 def _stopping_iterations(
@@ -179,7 +200,7 @@ def _stopping_iterations(
         for stop, (epoch, _) in parts.items()
     }
     wanted = {stop: accuracy for stop, (_, accuracy) in parts.items() if accuracy}
-    if wanted:
+    if wanted and last > length:  # of the last epoch no weights are kept
         looks = training.train(
             shard.network, shard.dataset, dense, full, seeds,
             dataclasses.replace(shard.plan.settings(), epochs=1, evaluate_every=1),
@@ -189,7 +210,7 @@ def _stopping_iterations(
         ).history  # fmt: skip
         for stop, accuracy in wanted.items():
             for index, reached in enumerate((looks >= accuracy).T):
-                if reached.any() and last > length:  # of the last epoch no weights are kept
+                if reached.any():
                     ends[stop][index] = 1 + int(reached.int().argmax())
     return ends
 
