@@ -8,6 +8,7 @@ a replica's rounds, by `TOLERANCE`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -15,7 +16,7 @@ import torch
 from dltlib import experiments, fingerprints, paths, processor, records, runs
 from dltlib.checkpoints import Checkpoint
 from dltlib.errors import UserError
-from dltlib.kinds import Progress
+from dltlib.kinds import KINDS, Progress
 from dltlib.plans import Plan, Replica
 from dltlib.records import Record
 
@@ -120,9 +121,17 @@ def _unlike(record: Record, replicas: Sequence[Replica], device: torch.device) -
         return "on a GPU, where bits depend on how many networks share operations"
     if "continued_from" in record.manifest:
         return "of a record that was continued by what gives other numbers"
-    here = processor.kind(device)
-    same = all(record.made_on(replica).get("processor") == here for replica in replicas)
-    return "" if same else "on another kind of processor"
+    here: dict[str, Any] = {"processor": processor.kind(device)}
+    if KINDS.find(plan_of(record, replicas).kind).stock_torch:
+        # Its sums depend on the maker of the processor, the number of threads and the version, too.
+        here["device"] = processor.describe(device)
+        if record.manifest["versions"]["torch"] != records.versions()["torch"]:
+            return "by another version of torch"
+    made = [record.made_on(replica) for replica in replicas]
+    same = all(facts.get(name) == here[name] for facts in made for name in here)
+    return (
+        "" if same else "on another kind of processor" + " or number of threads" * (len(here) - 1)
+    )
 
 
 def _identical(one: pd.DataFrame, other: pd.DataFrame) -> bool:

@@ -93,6 +93,26 @@ def test_a_replica_taken_over_is_held_to_the_processor_that_trained_it(sound: Re
     assert verification.verify(mixed, [second]).holds
 
 
+def test_what_stock_torch_computes_is_held_to_its_version_and_machine() -> None:
+    """The kernel's sums are fixed in its code, on all of a kind of processor."""
+    some = experiments.plan("learned_supermasks", seeds=1, epochs=1, arms=("learned",))
+    target = runs.run(some)
+    record = records.read(target.stem, target.parent)
+    versions = record.manifest["versions"] | {"torch": "1.0"}
+    for facts, said in (
+        ({}, ""),
+        ({"versions": versions}, "by another version of torch"),
+        ({"device": "abacus"}, "on another kind of processor or number of threads"),
+    ):
+        verdict = verified(changed(record, 2**-50 if facts else 0, **facts))
+        assert (verdict.unlike, verdict.holds) == (said, True)
+
+
+def test_what_the_kernel_computes_is_held_to_the_bit_by_any_version(sound: Record) -> None:
+    versions = sound.manifest["versions"] | {"torch": "1.0"}
+    assert not verified(changed(sound, 2**-50, versions=versions, device="abacus")).holds
+
+
 def test_a_sample_is_spread_over_arms_and_seeds(sound: Record) -> None:
     assert [replica.seed for replica in verification.sample(sound, 2)] == [0, 1]
     for count in (0, 3):
