@@ -346,7 +346,7 @@ page.table(
 # %% [markdown]
 # Their experiments are thousands of trainings. The book runs them at three scales, its {term}`presets <preset>`, and every figure
 # says which one it shows: `tiny` is what you saw here, and takes under a minute; `cpu` has the paper's data sets and is
-# reduced so that two processor cores finish it, FC in minutes, convolutions in one hour to four (with fewer of their images for tickets; `--dry-run` tells beforehand how long, the record what is reduced); `paper` is the table above, to the letter. What a run leaves behind is a
+# reduced so that two processor cores finish it, FC in minutes, convolutions in one hour to four (with fewer of their images for tickets; `--dry-run` tells beforehand how long, the record what is reduced); `paper` is the table above. A preset is where a run starts from: options may change it, most often to fewer seeds, and figures say the seeds. What a run leaves behind is a
 # {term}`record`: a table like the one we made here, and a note of how, when and on what it was made.
 #
 # ```console

@@ -222,13 +222,12 @@ def pairing():
 shared, narrowed, (seed_count, arm_count) = pairing()
 page.glue(
     signs_pairing=(
-        "Here, on FC, it gains nothing"
+        "Here, on FC, nothing is seen of it"
         if shared < 0.2
         else f"Here, on FC, that is {'a part' if shared < 0.6 else 'most'} of what seeds differ by"
     )
     + f": within a round the accuracies of two arms have a correlation of {page.signed(shared)} over the seeds "
     f"(mean over rounds and pairs of {arm_count} arms, {seed_count} seeds), and paired intervals are {narrowed:.2f} times as wide as unpaired ones. "
-    + ("A seed that is lucky in one arm is not so in the others." if shared < 0.2 else ""),
 )
 
 
@@ -253,6 +252,24 @@ def sparse_end(record):
     return f"with {left} left, {against}"
 
 
+def overall(record):
+    """How kept signs fare in the mean over the densities that claims look at, and where worst."""
+    network = record.plan["network"]
+    known = claims.Evidence({("signs", network): record}, network)
+    rounds = known.window("signs", REWIND, "any_pruning")
+    told = {}
+    for arm in KEPT:
+        gaps = (known.grid("signs", arm) - known.grid("signs", REWIND))[rounds]
+        worst = gaps.mean().idxmin()
+        left = record.table.loc[record.table["round"] == worst, "density"].mean()
+        told[figures.labels(KEPT)[arm]] = {
+            "mean over densities": claims.bracketed(*claims.interval(gaps.mean(axis=1))),
+            "furthest below": claims.bracketed(*claims.interval(gaps[worst])),
+            "with left": figures.percent(left),
+        }
+    return pd.DataFrame(told).T
+
+
 leads = pd.DataFrame(
     {
         title: [claims.bracketed(*(100 * compared(arm))) for arm in arms]
@@ -275,12 +292,25 @@ page.table(
     leads,
     caption=f"Difference from rewinding with {density:.1f} % of weights left: points, 95 % interval.",
 )
-conv2 = [other for other in others if other.plan["network"] == "conv2"]
+convolutional = [other for other in others if other.plan["network"].startswith("conv")]
 page.glue(
     signs_sign_or_value=page.apart(*compared(KEPT[2], RANDOM[0]), "reinit"),
     signs_sparse_end=sparse_end(record),
-    signs_sparse_conv2="".join(f" On Conv2 ({one.scale()}), {sparse_end(one)}." for one in conv2),
 )
+if convolutional:
+    span = " to ".join(figures.percent(end) for end in claims.THRESHOLDS.any_pruning)
+    page.table(
+        pd.concat(
+            {figures.NETWORK_NAMES[one.plan["network"]]: overall(one) for one in convolutional}
+        ),
+        caption="Kept signs on convolutional networks: points from rewinding, mean and 95 % interval, in the mean over the densities "
+        f"from {span}, and in the round where the mean lies furthest below (chosen for that). "
+        + "; ".join(
+            f"{figures.NETWORK_NAMES[one.plan['network']]}: {page.scale(one)}"
+            for one in convolutional
+        )
+        + ".",
+    )
 
 # %% [markdown]
 # The sharpest form of the question sets a ticket that has the signs and no sizes at all against one that has sizes
@@ -288,7 +318,7 @@ page.glue(
 # lies {glue:text}`signs_sign_or_value` (in brackets, here and below, the 95 % interval).
 #
 # The paper says that arms with kept signs *come close* to rewinding. How close is seen at the sparse end:
-# {glue:text}`signs_sparse_end`.{glue:text}`signs_sparse_conv2`
+# {glue:text}`signs_sparse_end`. How they fare on convolutional networks, over all densities and where they lie furthest below, the table above says.
 #
 # ## Does training mend a wrong sign?
 #
@@ -311,19 +341,35 @@ page.show(
     "training that a mask-1 action started.",
     source=record.provenance(),
 )
+TURNED = "turned_share"
+middle = int(table["round"].max()) // 2
+
+
+def turned_from(arms):
+    """The lowest and the highest share, over arms, of all signs that the middle round turned."""
+    own = table[(table["round"] == middle) & table["arm"].isin(arms)]
+    shares = 100 * own.groupby("arm")[TURNED].mean()
+    return shares.min(), shares.max()
+
+
 page.glue(
     signs_dense_flips=100 * table.loc[table["round"] == 1, FLIPPED].mean(),
     signs_kept_flips_low=flips.min(),
     signs_kept_flips_high=flips.max(),
+    signs_turned_dense=100 * table.loc[table["round"] == 0, TURNED].mean(),
+    signs_turned_round=middle,
+    signs_turned_kept="{:.0f} to {:.0f}".format(*turned_from(SIGNED)),
+    signs_turned_random="{:.0f} to {:.0f}".format(*turned_from(RANDOM)),
 )
 
 # %% [markdown]
 # Training does turn signs: of the weights kept in round 1, {glue:text}`signs_dense_flips:.0f` % crossed zero during the dense
 # training, and of those kept later between
 # {glue:text}`signs_kept_flips_low:.0f` and {glue:text}`signs_kept_flips_high:.0f` %. (These are the weights that `large_final` kept afterwards, those that ended largest; of
-# all weights more may have turned.)
+# all weights the dense training turned {glue:text}`signs_turned_dense:.0f` %.)
 #
-# Whether it mends *wrong* signs is another question, and these records cannot answer it. Random signs are drawn anew in every round and are not recorded, so
+# A training that begins from random signs turns more of them: in round {glue:text}`signs_turned_round` {glue:text}`signs_turned_random` % of all weights that it trains, from the signs of $w_i$
+# {glue:text}`signs_turned_kept` % (each weight against the sign that the same training began from; range over the arms). Are those the *wrong* signs? That is another question, and these records cannot answer it. Random signs are drawn anew in every round and are not recorded, so
 # that a disagreement with $w_i$ after the training says nothing of what the training did: half of the signs would disagree even if it had never looked at them. Each sign has to be
 # compared with the one that the same training began from. The next cell does that on digits: a ticket of a fifth of the weights keeps the sizes of $w_i$ and draws its signs at
 # random, is trained once, and each kept weight is asked where it began and where it ended.
