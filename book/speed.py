@@ -3,6 +3,9 @@
 #   dltlib:
 #     records:
 #     - bench
+#     - criteria-fc-*
+#     - signs-fc-*
+#     - zeros-fc-*
 #   jupytext:
 #     text_representation:
 #       extension: .py
