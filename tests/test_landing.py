@@ -67,8 +67,22 @@ def test_answers_say_how_much_shorter_the_trainings_are(given: landing.Answers) 
         assert (said in page) == (plan["epochs"] < whole)
 
 
-def test_a_card_says_where_its_claim_is_refuted(given: landing.Answers) -> None:
-    """Though FC's verdict is another; and says nothing where it is refuted on FC, too."""
+def test_a_card_says_where_its_claim_is_refuted(
+    given: landing.Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though FC's verdict is another, and where with doubts; it says nothing where the claim is
+    refuted on FC, too."""
+    undecided_at_once: set[str] = set()
+    otherwise_read: set[str] = set()
+
+    def corrected(one: claims.Result) -> claims.Result:
+        verdict = UNDECIDED if one.network in undecided_at_once else one.verdict
+        return dataclasses.replace(one, verdict=verdict)
+
+    monkeypatch.setattr(claims, "corrected", corrected)
+    monkeypatch.setattr(
+        landing, "_how_firmly", lambda one, _: "in 1" * (one.network in otherwise_read)
+    )
     changed = landing.Answers(BOOK_RECORDS / "none")
     changed.shelf, changed.results = given.shelf, dict(given.results)
 
@@ -81,6 +95,13 @@ def test_a_card_says_where_its_claim_is_refuted(given: landing.Answers) -> None:
     assert said(fc=REPRODUCED, conv2=REPRODUCED, conv4=UNDECIDED, conv6=REPRODUCED) == ""
     assert said(conv4=NOT_REPRODUCED) == "On Conv4, reduced, it does not hold."
     assert said(conv2=NOT_REPRODUCED) == "On Conv2 and Conv4, reduced, it does not hold."
+    undecided_at_once.add("conv4")
+    assert said() == (
+        "On Conv2 and Conv4, reduced, it does not hold (on Conv4 not by every reading of the "
+        "records)."
+    )
+    otherwise_read.add("conv2")
+    assert "(on Conv2 and Conv4 not by every reading" in said()
     assert said(fc=NOT_REPRODUCED) == ""
 
 
