@@ -8,7 +8,6 @@ a replica's rounds, by `TOLERANCE`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 import torch
@@ -121,17 +120,17 @@ def _unlike(record: Record, replicas: Sequence[Replica], device: torch.device) -
         return "on a GPU, where bits depend on how many networks share operations"
     if "continued_from" in record.manifest:
         return "of a record that was continued by what gives other numbers"
-    here: dict[str, Any] = {"processor": processor.kind(device)}
-    if KINDS.find(plan_of(record, replicas).kind).stock_torch:
-        # Its sums depend on the maker of the processor, the number of threads and the version, too.
-        here["device"] = processor.describe(device)
-        if record.manifest["versions"]["torch"] != records.versions()["torch"]:
-            return "by another version of torch"
     made = [record.made_on(replica) for replica in replicas]
-    same = all(facts.get(name) == here[name] for facts in made for name in here)
-    return (
-        "" if same else "on another kind of processor" + " or number of threads" * (len(here) - 1)
-    )
+    if any(facts.get("processor") != processor.kind(device) for facts in made):
+        return "on another kind of processor"
+    if not KINDS.find(plan_of(record, replicas).kind).stock_torch:
+        return ""
+    # Its sums depend on the version, the maker of the processor and the number of threads, too.
+    if record.manifest["versions"]["torch"] != records.versions()["torch"]:
+        return "by another version of torch"
+    if any(facts["device"] != processor.describe(device) for facts in made):
+        return "on another kind of processor or number of threads"
+    return ""
 
 
 def _identical(one: pd.DataFrame, other: pd.DataFrame) -> bool:
