@@ -104,7 +104,7 @@ page.glue(
     speed_paper_epochs=paper_epochs,
     speed_paper_hours=bench.programme_hours(record, epochs=paper_epochs),
     speed_real_hours=sum(one.manifest["seconds"] for one in real) / 3600,
-    speed_real="; ".join(page.scale(one) for one in real[:1]),
+    speed_real=page.scale(real[0]),
     speed_real_projected=bench.programme_hours(
         record, real[0].plan["seeds"], real[0].plan["epochs"]
     ),

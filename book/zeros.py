@@ -24,8 +24,6 @@ preset = None  # whose records are shown: paper, cpu or tiny; None: the largest 
 at_density = 0.05  # the share of weights left at which the text compares arms
 
 # %% tags=["remove-cell"]
-import operator
-
 import pandas as pd
 
 from dltlib import claims, experiments, figures, page, records
@@ -45,7 +43,8 @@ table = record.table
 evidence = {("zeros", "fc"): record, ("criteria", "fc"): criteria_record}
 results = [claims.judge(name, evidence, "fc") for name in claims.CLAIMS if name.startswith("zeros")]
 
-looked_at = claims.Evidence(evidence, "fc")
+others = records.others("zeros", record)
+convolutional = [other for other in others if other.plan["network"].startswith("conv")]
 at = figures.nearest_round(table, at_density, ZERO)
 means = 100 * figures.curves(table).set_index(["arm", "round"])["mean"]
 rows = table[table["arm"] == ZERO]
@@ -492,22 +491,27 @@ def shrinking_rounds(arm):
     return f"round{'s' * (len(rounds) > 1)} {page.listed(spans)}" if spans else "no round"
 
 
-def direction(one, window, column="test_accuracy"):
+def direction(one, window):
     """By how many points a record's variant_1 is ahead of freeze_init: mean and 95 % interval."""
-    known = claims.Evidence({("zeros", one.plan["network"]): one}, one.plan["network"])
-    rounds = known.window("zeros", VARIANT_1, window)
-    grids = (known.grid("zeros", arm, column)[rounds] for arm in (VARIANT_1, FROZEN))
-    return claims.interval(operator.sub(*(grid.mean(axis=1) for grid in grids)))
+    looked_at = claims.Evidence({("zeros", one.plan["network"]): one}, one.plan["network"])
+    return claims.interval(
+        claims.ticket("zeros", VARIANT_1, window)(looked_at)
+        - claims.ticket("zeros", FROZEN, window)(looked_at)
+    )
 
 
-by_window = {window: direction(record, window) for window in ("any_pruning", "high_pruning")}
+at_the_end = records.Record(
+    table.assign(test_accuracy=table["final_test_accuracy"]), record.manifest
+)
+by_window, by_final = (
+    {window: direction(one, window) for window in ("any_pruning", "high_pruning")}
+    for one in (record, at_the_end)
+)
 on_convolutions = [
     f"on {TITLES[one.plan['network']]} {claims.bracketed(*direction(one, 'high_pruning'))}"
-    for one in records.others("zeros", record)
-    if one.plan["network"].startswith("conv")
+    for one in convolutional
 ]
 helps = {window: gain.low > 0 for window, gain in by_window.items()}
-to_the_end = direction(record, "high_pruning", "final_test_accuracy").low > 0
 spans = {
     window: "{:g} to {:g} %".format(*(100 * end for end in getattr(claims.THRESHOLDS, window)))
     for window in by_window
@@ -518,16 +522,14 @@ page.glue(
         for window, gain in by_window.items()
     )
     + f" (at early stopping, {record.plan['seeds']} seeds; by the accuracy after the last iteration "
-    + " and ".join(
-        claims.bracketed(*direction(record, window, "final_test_accuracy")) for window in by_window
-    )
+    + " and ".join(claims.bracketed(*gain) for gain in by_final.values())
     + "; the comparison was not registered)",
     zeros_direction_convolutions=f"On the smaller convolutional networks, where much is pruned, it is ahead by more: {page.listed(on_convolutions)} points."
     if on_convolutions
     else "",
     zeros_direction_words="To zero what was going to zero helps, then, whatever is left."
     if all(helps.values())
-    else f"To zero what was going to zero helps, then, where much is pruned{'' if to_the_end else ' and training stops early'}; over all densities it is not settled."
+    else f"To zero what was going to zero helps, then, where much is pruned{'' if by_final['high_pruning'].low > 0 else ' and training stops early'}; over all densities it is not settled."
     if helps["high_pruning"]
     else "Over all densities to zero what was going to zero helps, where much is pruned it is not settled."
     if helps["any_pruning"]
@@ -615,7 +617,6 @@ page.by_length("criteria", ["zeros-4"], caption="The same of zeros-4, by the rec
 # CIFAR-10, with fewer channels and images where the title says so. What is reduced shows what the experiment gives at that scale, no more.
 
 # %% tags=["remove-input"]
-others = records.others("zeros", record)
 if others:
     page.show(
         figures.accuracy_panels(
@@ -686,7 +687,6 @@ def turned(other):
     }
 
 
-convolutional = [other for other in others if other.plan["network"].startswith("conv")]
 turns = {TITLES[other.plan["network"]]: turned(other) for other in convolutional}
 if convolutional:
     page.table(
